@@ -1,0 +1,107 @@
+"""Money in integer nano-dollars: prices, the cost of a usage, the estimate before a call.
+
+One dollar is 1,000,000,000 nano-dollars (nUSD). A price is stored as nUSD per 1,000,000,000 tokens, which holds every
+price of up to twelve decimals per million tokens exactly, so a bill is a sum of integers rounded up once.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from asahi_kernel.types import Request, Usage
+
+NANO = 1_000_000_000
+_SCALE = 1_000_000_000
+_PER_MILLION = NANO * _SCALE // 1_000_000
+
+
+class Prices(Struct, frozen=True, kw_only=True):
+    """What a model charges, in nUSD per 1,000,000,000 tokens. None falls back: cache classes to input, reasoning to output."""
+
+    input: int
+    output: int
+    cache_read: int | None = None
+    cache_write: int | None = None
+    reasoning: int | None = None
+
+    def cost(self, usage: Usage) -> int:
+        """The bill for a usage in nUSD, rounded up once."""
+        read = self.input if self.cache_read is None else self.cache_read
+        write = self.input if self.cache_write is None else self.cache_write
+        thought = self.output if self.reasoning is None else self.reasoning
+        fresh = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
+        total = (
+            fresh * self.input
+            + usage.cached_tokens * read
+            + usage.cache_write_tokens * write
+            + (usage.output_tokens - usage.reasoning_tokens) * self.output
+            + usage.reasoning_tokens * thought
+        )
+        return -(-total // _SCALE)
+
+    def plain(self, input_tokens: int, output_tokens: int) -> int:
+        """The bill at the uncached prices in nUSD, rounded up once."""
+        return -(-(input_tokens * self.input + output_tokens * self.output) // _SCALE)
+
+
+def per_million(dollars: Decimal | float | str) -> int:
+    """A price in dollars per million tokens as nUSD per 1,000,000,000 tokens; a finer price is rounded up."""
+    exact = Decimal(str(dollars)) * _PER_MILLION
+    return int(exact.to_integral_value(rounding="ROUND_CEILING"))
+
+
+def nano(dollars: Decimal | float | str) -> int:
+    """Dollars as nUSD, rounded down: a limit never grows by rounding."""
+    return int((Decimal(str(dollars)) * NANO).to_integral_value(rounding="ROUND_FLOOR"))
+
+
+def dollars(amount: int | None) -> float | None:
+    """nUSD as dollars for JSON. The nearest float of a nine-digit decimal reads back to the same nUSD."""
+    return None if amount is None else amount / NANO
+
+
+def plain(amount: int | None) -> str:
+    """nUSD as a plain decimal for headers: at most nine fraction digits, never an exponent; `unknown` for None."""
+    if amount is None:
+        return "unknown"
+    whole, fraction = divmod(abs(amount), NANO)
+    text = f"{whole}.{fraction:09d}".rstrip("0").rstrip(".")
+    return f"-{text}" if amount < 0 else text
+
+
+def count_tokens(text: str) -> int:
+    """Estimate before a call: blank is 0, else max(1, 1.3 x words, UTF-8 bytes / 4), so text without blanks cannot
+    shrink its estimate."""
+    words = len(text.split())
+    if not words:
+        return 0
+    size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    return max(1, words * 13 // 10, size // 4)
+
+
+def count_input(request: Request) -> int:
+    """Estimated input tokens of a request: text, tools, document and examples; other parts count by their JSON size."""
+    total = 0
+    for message in request.messages:
+        content = message.content
+        if isinstance(content, str):
+            total += count_tokens(content)
+        elif content:
+            total += sum(count_tokens(part.text) if part.text else min(len(part.raw), 8_000) // 4 for part in content)
+        total += sum(count_tokens(call.arguments) + 1 for call in message.tool_calls)
+    if request.document is not None:
+        total += count_tokens(request.document.text)
+    total += sum(count_tokens(pair.input) + count_tokens(pair.output) for pair in request.examples)
+    for tool in request.tools:
+        total += (len(tool.parameters) + len(tool.description or "")) // 4 + 1
+    return total
+
+
+def expect_output(input_tokens: int, max_tokens: int | None) -> int:
+    """Expected output tokens before anything is learned: max(20, 0.6 x input), capped by `max_tokens`."""
+    expected = max(20, input_tokens * 6 // 10)
+    return expected if max_tokens is None else min(expected, max_tokens)

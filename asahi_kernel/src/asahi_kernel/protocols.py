@@ -1,0 +1,165 @@
+"""What a plugin must be able to do.
+
+Small on purpose. A published protocol never grows: a new ability is a new protocol, which the gateway looks for once,
+when it opens. Every method that touches data takes the principal or the org: leaving it out is a type error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from asahi_kernel.records import Decision, Event, Totals
+    from asahi_kernel.types import (
+        Allowance,
+        Candidate,
+        Chunk,
+        Completion,
+        Hit,
+        Match,
+        Model,
+        Principal,
+        Request,
+        Vector,
+        Verdict,
+    )
+
+    Ranking: TypeAlias = Sequence[Candidate] | Verdict
+
+
+class Provider(Protocol):
+    """Runs inference. Turns every vendor failure into `ProviderError`, never retries, and takes no destination from a
+    request. `model.api_model` is the vendor's name for the model."""
+
+    async def complete(self, model: Model, request: Request) -> Completion: ...
+
+
+@runtime_checkable
+class StreamingProvider(Provider, Protocol):
+    """A provider that can also stream; the others are streamed as a single chunk.
+
+    A stream that ends without a `finish_reason` is a failure: raise `ProviderError`. Closing the iterator early must
+    release the connection.
+    """
+
+    def stream(self, model: Model, request: Request) -> AsyncIterator[Chunk]: ...
+
+
+@runtime_checkable
+class WireProvider(Protocol):
+    """A provider that names its wire (`openai`, `anthropic`). Requests with vendor fields of a wire go only to it."""
+
+    wire: str
+
+
+class Embedder(Protocol):
+    """Turns texts into unit vectors of one fixed length."""
+
+    dimensions: int
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[Vector]: ...
+
+
+class VectorStore(Protocol):
+    """Finds near neighbours. Namespaces never see each other."""
+
+    async def upsert(self, namespace: str, key: str, vector: Vector, payload: bytes) -> None: ...
+    async def nearest(self, namespace: str, vector: Vector, limit: int) -> Sequence[Match]: ...
+    async def delete(self, namespace: str, keys: Sequence[str] | None = None) -> int: ...
+
+
+class CacheTier(Protocol):
+    """Remembers completions, apart for each organisation. A miss is `None`.
+
+    `key` is the request's fingerprint: an HMAC under the tenant's salt over everything that shapes the answer. Exact
+    tiers need nothing else; the others also look into the request.
+    """
+
+    async def get(self, key: bytes, request: Request, principal: Principal) -> Hit | None: ...
+    async def put(self, key: bytes, request: Request, principal: Principal, completion: Completion) -> None: ...
+    async def clear(self, org: str) -> int: ...
+    async def expire(self) -> int: ...
+    async def entries(self, org: str) -> Sequence[str]: ...
+
+
+class Counter(Protocol):
+    """Counts within a sliding window of `seconds`, atomically across workers."""
+
+    async def take(self, org: str, key: str, amount: int, limit: int, seconds: int) -> Allowance: ...
+
+
+class Authenticator(Protocol):
+    """Says who is asking, from the headers alone (names in lower case), or raises `Unauthenticated`."""
+
+    async def identify(self, headers: Mapping[str, str]) -> Principal: ...
+
+
+class Policy(Protocol):
+    """Admits a request, perhaps amended, or raises `Denied`, `Exhausted` or `Invalid`."""
+
+    async def admit(self, request: Request, principal: Principal) -> Request: ...
+
+
+@runtime_checkable
+class OutputPolicy(Protocol):
+    """Lets a completion out, perhaps amended, or raises `Denied`. Asked on hits too."""
+
+    async def release(self, request: Request, completion: Completion, principal: Principal) -> Completion: ...
+
+
+@runtime_checkable
+class Settlement(Protocol):
+    """Holds money while a request is under way. `amount` is the worst case in nUSD; `reserve` raises `Exhausted`.
+
+    `settle` is called once for every request that reserved, whatever happened, with the cost that was really billed.
+    """
+
+    async def reserve(self, request_id: str, principal: Principal, amount: int) -> None: ...
+    async def settle(self, request_id: str, principal: Principal, cost: int) -> None: ...
+
+
+class Transform(Protocol):
+    """Reshapes a request that no cache could answer, before it costs money."""
+
+    async def apply(self, request: Request, principal: Principal) -> Request: ...
+
+
+class Rule(Protocol):
+    """Narrows or reorders the models that may answer, never invents one. A `Verdict` also says why."""
+
+    async def rank(self, request: Request, principal: Principal, candidates: Sequence[Candidate]) -> Ranking: ...
+
+
+class Sink(Protocol):
+    """Receives events in batches, off the request path."""
+
+    async def write(self, events: Sequence[Event]) -> None: ...
+
+
+class Events(Protocol):
+    """Past requests. Saving the same request id again changes nothing."""
+
+    async def save(self, events: Sequence[Event]) -> None: ...
+    async def find(self, org: str, request_id: str) -> Event | None: ...
+    def between(self, org: str, start: datetime, end: datetime) -> AsyncIterator[Event]: ...
+    async def totals(self, org: str, since: datetime | None) -> Totals: ...
+
+
+class Decisions(Protocol):
+    """Why past requests were answered as they were."""
+
+    async def save(self, decisions: Sequence[Decision]) -> None: ...
+    async def find(self, org: str, request_id: str) -> Decision | None: ...
+
+
+class Storage(Protocol):
+    """Where the gateway keeps what must survive a restart."""
+
+    name: str
+    events: Events
+    decisions: Decisions
+
+    async def ping(self) -> None: ...

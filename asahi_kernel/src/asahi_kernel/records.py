@@ -1,0 +1,114 @@
+"""The values that stay: what is stored about a request once it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct
+
+Status: TypeAlias = Literal["ok", "denied", "failed", "aborted", "unknown"]
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One call to one provider. `outcome` is `ok`, or a word for what went wrong; `cost` is nUSD, None if unpriced."""
+
+    n: int
+    provider: str
+    model: str
+    outcome: str
+    http_status: int | None = None
+    latency_ms: float = 0.0
+    ttft_ms: float | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: int | None = 0
+    billed: bool = False
+    provider_request_id: str = ""
+
+
+class Event(Struct, frozen=True, kw_only=True):
+    """One request, whatever its attempts, joins and fallbacks. Money is nUSD; `cost` None means the price is unknown.
+
+    Tokens are those of the answer, also on hits; `billed_tokens` are what a provider billed now. On hits
+    `model_selected` and `provider` name who produced the stored answer.
+    """
+
+    request_id: str
+    timestamp: datetime
+    org_id: str
+    route: str
+    status: Status
+    client_request_id: str | None = None
+    user_id: str | None = None
+    key_id: str | None = None
+    error: str | None = None
+    task_type: str = "general"
+    difficulty: str | None = None
+    routing_mode: str = "autopilot"
+    model_requested: str | None = None
+    model_selected: str = ""
+    provider: str = ""
+    cache_hit: bool = False
+    cache_tier: int = 0
+    cache_similarity: float | None = None
+    cache_entry_id: str | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    billed_tokens: int = 0
+    usage_source: str = "provider"
+    latency_ms: float = 0.0
+    ttft_ms: float | None = None
+    latency_breakdown: Mapping[str, float] = {}
+    cost: int | None = 0
+    baseline_cost: int = 0
+    overhead_cost: int = 0
+    saved: int = 0
+    baseline_model: str | None = None
+    price_version: str | None = None
+    saved_by: Mapping[str, int] = {}
+    techniques: tuple[str, ...] = ()
+    tags: Mapping[str, str] = {}
+    routing_reason: str = ""
+    fallback_used: bool = False
+    attempts: tuple[Attempt, ...] = ()
+    quality_score: float | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """Why a request was answered as it was. Holds no prompt and no answer; `record` is JSON-ready (product: /explain)."""
+
+    request_id: str
+    org_id: str
+    user_id: str | None
+    record: Mapping[str, Any]
+
+
+class Totals(Struct, kw_only=True):
+    """Sums over an org's events; money in nUSD. `tiers` maps tier to hits, `asked` tier to look-ups."""
+
+    requests: int = 0
+    errors: int = 0
+    cost: int = 0
+    baseline_cost: int = 0
+    overhead_cost: int = 0
+    saved: int = 0
+    cache_saved: int = 0
+    latency_ms: float = 0.0
+    quality: float = 0.0
+    quality_count: int = 0
+    unpriced: int = 0
+    cost_by_model: dict[str, int] = {}
+    requests_by_model: dict[str, int] = {}
+    saved_by: dict[str, int] = {}
+    hits_by_tier: dict[int, int] = {}
+    misses_by_tier: dict[int, int] = {}
