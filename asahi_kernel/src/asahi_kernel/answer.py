@@ -52,9 +52,11 @@ class Route(Struct, frozen=True, kw_only=True):
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """The answer to one admitted request. `usage` is that of the answer (of the stored answer on a hit), `billed_tokens`
-    what a provider billed now. `breakdown` is in milliseconds by stage, and sums to `latency_ms`. In a stream's last
-    Answer `completion` holds the whole text too."""
+    """The answer to one admitted request.
+
+    `usage` is that of the answer (of the stored answer on a hit), `billed_tokens` what a provider billed now.
+    `breakdown` is in milliseconds by stage. In a stream's last Answer `completion` holds the whole text too.
+    """
 
     request_id: str
     timestamp: datetime

@@ -144,8 +144,8 @@ class ProviderError(Exception):
     """One attempt at one vendor failed; raised by provider plugins, and only seen by the pipeline.
 
     `status` is the vendor's HTTP status, None when there was none. `retryable` says whether another attempt at the same
-    vendor is sensible, `retry_after` is the vendor's wish in seconds. `rejected` means that the vendor found the request
-    itself at fault, so no other attempt will do better. The message must hold no credential.
+    vendor is sensible, `retry_after` is the vendor's wish in seconds. `rejected` means that the vendor found the
+    request itself at fault, so no other attempt will do better. The message must hold no credential.
     """
 
     def __init__(

@@ -20,7 +20,7 @@ _PER_MILLION = NANO * _SCALE // 1_000_000
 
 
 class Prices(Struct, frozen=True, kw_only=True):
-    """What a model charges, in nUSD per 1,000,000,000 tokens. None falls back: cache classes to input, reasoning to output."""
+    """What a model charges, in nUSD per 1,000,000,000 tokens. None falls back: caches to input, reasoning to output."""
 
     input: int
     output: int

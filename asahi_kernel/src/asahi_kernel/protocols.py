@@ -159,7 +159,9 @@ class Storage(Protocol):
     """Where the gateway keeps what must survive a restart."""
 
     name: str
-    events: Events
-    decisions: Decisions
 
+    @property
+    def events(self) -> Events: ...
+    @property
+    def decisions(self) -> Decisions: ...
     async def ping(self) -> None: ...

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
+
+from asahi_kernel.types import Candidate
 
 Status: TypeAlias = Literal["ok", "denied", "failed", "aborted", "unknown"]
 
@@ -84,17 +86,50 @@ class Event(Struct, frozen=True, kw_only=True):
         return self.input_tokens + self.output_tokens
 
 
+class Lookup(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One cache tier's turn."""
+
+    tier: int
+    asked: bool = True
+    hit: bool = False
+    reason: str = ""
+    similarity: float | None = None
+    ms: float = 0.0
+
+
+class RuleNote(Struct, frozen=True, kw_only=True):
+    """One rule's turn: whom it dropped and why, and who was left in which order."""
+
+    rule: str
+    dropped: Mapping[str, str]
+    order: tuple[str, ...]
+
+
 class Decision(Struct, frozen=True, kw_only=True):
-    """Why a request was answered as it was. Holds no prompt and no answer; `record` is JSON-ready (product: /explain)."""
+    """Why a request was answered as it was. Holds no prompt and no answer; money is nUSD."""
 
     request_id: str
     org_id: str
     user_id: str | None
-    record: Mapping[str, Any]
+    timestamp: datetime
+    mode: str
+    task_type: str
+    required: Mapping[str, float | None]
+    lookups: tuple[Lookup, ...]
+    candidates: tuple[Candidate, ...]
+    rules: tuple[RuleNote, ...]
+    chosen: str | None
+    reason: str
+    attempts: tuple[Attempt, ...]
+    cost: int | None
+    baseline_cost: int
+    saved: int
+    baseline_model: str | None
+    price_version: str | None
 
 
 class Totals(Struct, kw_only=True):
-    """Sums over an org's events; money in nUSD. `tiers` maps tier to hits, `asked` tier to look-ups."""
+    """Sums over an org's events; money in nUSD. `misses` are answers that no tier had."""
 
     requests: int = 0
     errors: int = 0
@@ -111,4 +146,4 @@ class Totals(Struct, kw_only=True):
     requests_by_model: dict[str, int] = {}
     saved_by: dict[str, int] = {}
     hits_by_tier: dict[int, int] = {}
-    misses_by_tier: dict[int, int] = {}
+    misses: int = 0

@@ -1,0 +1,40 @@
+# Every target brings what it needs by itself: uv first, then the locked environment.
+UV := $(shell command -v uv 2>/dev/null || echo .tools/uv)
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format bench lock clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+setup: .venv/.ready ## install everything into .venv; afterwards .venv/bin/asahi is the command
+
+.venv/.ready: scripts/bootstrap.py uv.lock pyproject.toml $(wildcard */pyproject.toml plugins/*/*/pyproject.toml)
+	python3 scripts/bootstrap.py
+	$(UV) sync --locked --all-packages --all-extras
+	@touch $@
+
+run: setup ## start the gateway on http://127.0.0.1:8000 (PORT and ASAHI_CONFIG are honoured)
+	.venv/bin/asahi serve
+
+test: setup ## run every test, against real servers that the tests start themselves
+	.venv/bin/python -m pytest
+
+check: setup ## lint, format, types, house tests
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/python -m pytest tests/house
+
+format: setup ## fix what can be fixed
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+bench: setup ## CPU per request, as ratios within one run
+	.venv/bin/python -m benchmarks.hot_path
+
+lock: ## renew uv.lock
+	python3 scripts/bootstrap.py
+	$(UV) lock
+
+clean: ## remove everything that can be made again
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache dist

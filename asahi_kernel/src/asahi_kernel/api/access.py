@@ -1,0 +1,53 @@
+"""Who may call what: every route declares a permission, and one guard checks it on the matched handler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, get_args
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from asahi_kernel.errors import Denied, PluginError
+from asahi_kernel.types import Permission, Principal
+
+if TYPE_CHECKING:
+    from asahi_kernel.gateway import Gateway
+
+PUBLIC = "public"
+_KNOWN = frozenset(get_args(Permission)) | {PUBLIC}
+
+
+def guard(gateway: Gateway) -> Any:
+    """A Litestar guard: identifies the caller and holds the handler's declared permission against the key's."""
+
+    async def check(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+        permission = handler.opt["permission"]
+        if permission == PUBLIC:
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in connection.scope["headers"]}
+        principal = await gateway.authenticator.identify(headers)
+        if permission not in principal.permissions:
+            raise Denied(f"this needs the permission {permission!r}, which the role {principal.role!r} does not have")
+        connection.scope["asahi.principal"] = principal  # type: ignore[typeddict-unknown-key]
+
+    return check
+
+
+def principal_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Principal:
+    """The caller, as the guard found it."""
+    principal: Principal = connection.scope["asahi.principal"]  # type: ignore[typeddict-item]
+    return principal
+
+
+def refuse_undeclared(handlers: Iterable[BaseRouteHandler]) -> None:
+    """Default deny: a route without a known permission does not start."""
+    for handler in handlers:
+        permission = handler.opt.get("permission")
+        if permission not in _KNOWN:
+            paths = ", ".join(sorted(handler.paths))
+            allowed = ", ".join(sorted(_KNOWN))
+            raise PluginError(
+                f"route {paths} ({handler.fn.__module__}) declares no known permission; give it "
+                f"opt={{'permission': …}} with one of: {allowed}"
+            )

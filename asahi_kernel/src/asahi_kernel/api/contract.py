@@ -1,0 +1,66 @@
+"""The OpenAPI contract: what Litestar knows of the typed handlers, and what the raw inference handlers take."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import msgspec
+from litestar import Litestar
+
+from asahi_kernel.wire.native.reply import Problem, Reply
+from asahi_kernel.wire.native.request import Body as NativeBody
+from asahi_kernel.wire.openai.request import Body as OpenAIBody
+
+_REF = "#/components/schemas/{name}"
+
+
+def contract(app: Litestar) -> dict[str, Any]:
+    """The whole contract as JSON-ready data."""
+    schema: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(app.openapi_schema.to_schema()))
+    paths, components = _inference()
+    schema["paths"] = {**paths, **schema.get("paths", {})}
+    schema.setdefault("components", {}).setdefault("schemas", {}).update(components)
+    return schema
+
+
+@cache
+def _inference() -> tuple[dict[str, Any], dict[str, Any]]:
+    types = (_named(NativeBody, "InferRequest"), _named(OpenAIBody, "ChatCompletionRequest"))
+    (native, openai, reply, problem), components = msgspec.json.schema_components(
+        [*types, Reply, Problem], ref_template=_REF, schema_hook=_anything
+    )
+    errors = {
+        "default": {"description": "Problem (RFC 9457)", "content": {"application/problem+json": {"schema": problem}}}
+    }
+    openai_errors = {"default": {"description": "An error in OpenAI's shape", "content": {"application/json": {}}}}
+    paths = {
+        "/infer": _post(
+            "Native inference.", native, {"application/json": {"schema": reply}, "text/event-stream": {}}, errors
+        ),
+        "/v1/chat/completions": _post(
+            "OpenAI Chat Completions.", openai, {"application/json": {}, "text/event-stream": {}}, openai_errors
+        ),
+    }
+    return paths, components
+
+
+def _anything(kind: type) -> dict[str, Any]:
+    """The schema of a piece that goes to the vendor as it came."""
+    return {}
+
+
+def _named(kind: type[msgspec.Struct], name: str) -> type[msgspec.Struct]:
+    """The same Struct under a name that is unique in the contract."""
+    return type(name, (kind,), {"__module__": kind.__module__, "__doc__": kind.__doc__})
+
+
+def _post(summary: str, body: Any, content: dict[str, Any], errors: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "post": {
+            "summary": summary,
+            "tags": ["inference"],
+            "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
+            "responses": {"200": {"description": "The answer", "content": content}, **errors},
+        }
+    }

@@ -1,0 +1,221 @@
+"""One exchange: an HTTP request that asks for inference, from its headers to its last byte."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol, cast
+
+import msgspec
+
+from asahi_kernel import pipeline
+from asahi_kernel.answer import Answer
+from asahi_kernel.calling import Aborted
+from asahi_kernel.errors import AsahiError, Denied, MethodNotAllowed, Unavailable, UnsupportedMediaType
+from asahi_kernel.server.body import ClientLeft, read_body
+from asahi_kernel.trace import Trace
+from asahi_kernel.types import Chunk
+from asahi_kernel.wire.headers import answer_headers
+
+if TYPE_CHECKING:
+    from litestar.types import Receive, Scope, Send
+
+    from asahi_kernel.gateway import Gateway
+    from asahi_kernel.relay import Relay
+    from asahi_kernel.server.body import Receive as BodyReceive
+    from asahi_kernel.types import Principal, Request
+    from asahi_kernel.wire.asked import Asked
+
+log = logging.getLogger(__name__)
+
+_JSON = b"application/json"
+
+
+class StreamWriter(Protocol):
+    """Encodes one stream's events."""
+
+    def role(self) -> bytes: ...
+    def chunk(self, chunk: Chunk) -> bytes: ...
+    def finish(self, answer: Answer) -> bytes: ...
+    def error(self, error: AsahiError) -> bytes: ...
+
+
+class Wire(Protocol):
+    """One dialect of HTTP inference: how it reads a request and writes an answer, a stream, an error."""
+
+    route: str
+    error_type: bytes
+
+    def decode(self, body: bytes, headers: Mapping[str, str]) -> Asked: ...
+    def encode(self, answer: Answer) -> bytes: ...
+    def error(self, error: AsahiError, request_id: str) -> bytes: ...
+    def writer(self, asked: Asked, trace: Trace) -> StreamWriter: ...
+
+
+class Exchange:
+    """Identify, read, admit, decode, infer, answer; every failure becomes one well-formed error."""
+
+    def __init__(self, gateway: Gateway, wire: Wire) -> None:
+        self._gateway = gateway
+        self._wire = wire
+        self._limit = gateway.settings.api.max_inference_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        trace = Trace(self._wire.route)
+        reply = _Reply(send, trace.request_id)
+        try:
+            await self._answer(scope, receive, reply, trace)
+        except (Aborted, ClientLeft):
+            return
+        except AsahiError as error:
+            await self._refuse(reply, error, trace)
+        except Exception:
+            log.exception("request %s failed", trace.request_id)
+            await self._refuse(reply, AsahiError("something went wrong inside the gateway"), trace)
+
+    async def _answer(self, scope: Scope, receive: Receive, reply: _Reply, trace: Trace) -> None:
+        gateway = self._gateway
+        if scope["method"] != "POST":  # type: ignore[typeddict-item]
+            raise MethodNotAllowed(f"{scope['path']} takes POST only")
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        _check_type(headers)
+        principal = await gateway.authenticator.identify(headers)
+        if "infer" not in principal.permissions:
+            raise Denied(f"the role {principal.role!r} of this key may not ask for inference")
+        if gateway.draining:
+            raise Unavailable("the gateway is shutting down; another instance will answer", retry_after=1)
+        body = await read_body(cast("BodyReceive", receive), self._limit)
+        await gateway.admission.enter(principal.org)
+        try:
+            asked = self._wire.decode(body, headers)
+            request = narrow(gateway, asked, principal)
+            principal = acting(asked, principal)
+            if request.terms.stream and not request.terms.dry_run:
+                await self._stream(asked, request, principal, receive, reply, trace)
+            else:
+                await self._whole(request, principal, reply, trace)
+        finally:
+            gateway.admission.leave()
+
+    async def _whole(self, request: Request, principal: Principal, reply: _Reply, trace: Trace) -> None:
+        run = pipeline.rehearse if request.terms.dry_run else pipeline.infer
+        answer = await run(self._gateway, request, principal, trace)
+        await reply.whole(200, self._wire.encode(answer), _JSON, answer_headers(answer))
+
+    async def _stream(
+        self, asked: Asked, request: Request, principal: Principal, receive: Receive, reply: _Reply, trace: Trace
+    ) -> None:
+        relay = pipeline.stream(self._gateway, request, principal, trace)
+        watcher = asyncio.get_running_loop().create_task(_watch(receive, relay))
+        try:
+            items = await relay.take()
+            writer = self._wire.writer(asked, trace)
+            known = answer_headers(items[-1]) if items and isinstance(items[-1], Answer) else None
+            await reply.begin(known)
+            await reply.piece(writer.role())
+            while items:
+                await reply.piece(b"".join([_encoded(writer, item) for item in items]))
+                try:
+                    items = await relay.take()
+                except AsahiError as error:
+                    await reply.piece(writer.error(error))
+                    break
+            await reply.end()
+        finally:
+            relay.abandon()
+            watcher.cancel()
+
+    async def _refuse(self, reply: _Reply, error: AsahiError, trace: Trace) -> None:
+        if reply.begun:
+            await reply.end()
+            return
+        body = self._wire.error(error, trace.request_id)
+        extra: list[tuple[bytes, bytes]] = [(b"allow", b"POST")] if error.status == 405 else []
+        if error.retry_after is not None or error.status in {429, 503}:
+            extra.append((b"retry-after", str(max(1, round(error.retry_after or 30))).encode()))
+        if error.status in {405, 413, 408}:
+            extra.append((b"connection", b"close"))
+        if error.status == 401:
+            extra.append((b"www-authenticate", b"Bearer"))
+        await reply.whole(error.status, body, self._wire.error_type, [*reply.identity(), *extra])
+
+
+def narrow(gateway: Gateway, asked: Asked, principal: Principal) -> Request:
+    """The body may repeat the key's org and user, never widen them; a named model is looked up by name or alias."""
+    if asked.organization_id is not None and asked.organization_id != principal.org:
+        raise Denied(
+            "organization_id is not the organisation of this key", code="org_mismatch", param="organization_id"
+        )
+    if asked.user_id is not None and asked.user_id != principal.user and not principal.may_act_for_users:
+        raise Denied(
+            "user_id is not the user of this key, which may not act for others", code="user_mismatch", param="user_id"
+        )
+    return named(gateway, asked.request)
+
+
+def named(gateway: Gateway, request: Request) -> Request:
+    """The request with an alias replaced by its model; raises `UnknownModel`."""
+    if request.model is None:
+        return request
+    return msgspec.structs.replace(request, model=gateway.registry.find(request.model).name)
+
+
+def acting(asked: Asked, principal: Principal) -> Principal:
+    """The principal, as the user it acts for."""
+    if asked.user_id is None or asked.user_id == principal.user:
+        return principal
+    return msgspec.structs.replace(principal, user=asked.user_id)
+
+
+def _check_type(headers: Mapping[str, str]) -> None:
+    kind = headers.get("content-type", "")
+    if kind != "application/json":
+        essence, _, parameters = kind.partition(";")
+        charset = parameters.strip().lower()
+        if essence.strip().lower() != "application/json" or charset not in {"", "charset=utf-8", 'charset="utf-8"'}:
+            raise UnsupportedMediaType("send the body as Content-Type: application/json in UTF-8")
+    if "content-encoding" in headers and headers["content-encoding"].lower() != "identity":
+        raise UnsupportedMediaType("send the body without Content-Encoding")
+
+
+def _encoded(writer: StreamWriter, item: Chunk | Answer) -> bytes:
+    return writer.finish(item) if isinstance(item, Answer) else writer.chunk(item)
+
+
+async def _watch(receive: Receive, relay: Relay) -> None:
+    """A client that leaves is only seen here: the server swallows what is sent after it."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    relay.abandon()
+
+
+class _Reply:
+    """The HTTP answer as it is being sent."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id.encode()
+        self.begun = False
+
+    def identity(self) -> list[tuple[bytes, bytes]]:
+        return [(b"x-asahi-request-id", self._request_id), (b"x-request-id", self._request_id)]
+
+    async def whole(self, status: int, body: bytes, kind: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+        self.begun = True
+        fixed = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+        await self._send({"type": "http.response.start", "status": status, "headers": [*fixed, *headers]})
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def begin(self, headers: list[tuple[bytes, bytes]] | None) -> None:
+        self.begun = True
+        fixed = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
+        sent = [*fixed, *(headers or self.identity())]
+        await self._send({"type": "http.response.start", "status": 200, "headers": sent})
+
+    async def piece(self, body: bytes) -> None:
+        if body:
+            await self._send({"type": "http.response.body", "body": body, "more_body": True})
+
+    async def end(self) -> None:
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,0 +1,120 @@
+"""`GET /explain/{request_id}`: the decision record of a past request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from litestar import Request, get
+
+from asahi_kernel.api.access import principal_of
+from asahi_kernel.errors import Invalid, NotFound
+from asahi_kernel.identity import is_id
+from asahi_kernel.money import dollars
+from asahi_kernel.records import Attempt, Decision
+from asahi_kernel.types import Candidate
+
+if TYPE_CHECKING:
+    from litestar.handlers import HTTPRouteHandler
+
+    from asahi_kernel.gateway import Gateway
+
+
+def explain_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
+    @get("/explain/{request_id:str}", opt={"permission": "infer"}, tags=["explain"])
+    async def explain(request: Request[Any, Any, Any], request_id: str) -> dict[str, Any]:
+        """Why a request was answered as it was. Another org's id answers 404, the same as an unknown one."""
+        if not is_id(request_id):
+            raise Invalid(
+                "a request id has 26 letters and digits, as in the header x-asahi-request-id", param="request_id"
+            )
+        principal = principal_of(request)
+        decision = await gateway.storage.decisions.find(principal.org, request_id)
+        if decision is None:
+            await gateway.journal.flush()
+            decision = await gateway.storage.decisions.find(principal.org, request_id)
+        whole_org = "view_metrics" in principal.permissions
+        if decision is None or not (whole_org or decision.user_id == principal.user):
+            raise NotFound("there is no such request")
+        return tell(decision)
+
+    return [explain]
+
+
+def tell(decision: Decision) -> dict[str, Any]:
+    """A decision as JSON-ready data, money in dollars."""
+    budget = decision.required.get("cost")
+    required = {**decision.required, "cost": None if budget is None else dollars(int(budget))}
+    return {
+        "request_id": decision.request_id,
+        "timestamp": decision.timestamp,
+        "mode": decision.mode,
+        "task": {"type": decision.task_type},
+        "required": required,
+        "reason": decision.reason,
+        "cache": [
+            {
+                "tier": each.tier,
+                "asked": each.asked,
+                "hit": each.hit,
+                "reason": each.reason,
+                "similarity": each.similarity,
+            }
+            for each in decision.lookups
+        ],
+        "rules": [
+            {
+                "rule": note.rule,
+                "dropped": [{"model": model, "reason": reason} for model, reason in note.dropped.items()],
+                "order": list(note.order),
+            }
+            for note in decision.rules
+        ],
+        "candidates": [_candidate(each, decision) for each in decision.candidates],
+        "attempts": [_attempt(each) for each in decision.attempts],
+        "money": {
+            "cost": dollars(decision.cost),
+            "baseline_cost": dollars(decision.baseline_cost),
+            "saved": dollars(decision.saved),
+            "baseline_model": decision.baseline_model,
+            "price_version": decision.price_version,
+        },
+    }
+
+
+def _candidate(candidate: Candidate, decision: Decision) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "model": candidate.name,
+        "predicted_quality": candidate.quality,
+        "estimated_cost": dollars(candidate.cost),
+        "latency_ms": candidate.latency_ms,
+        "chosen": candidate.name == decision.chosen,
+    }
+    if told["chosen"]:
+        return told
+    for note in decision.rules:
+        if candidate.name in note.dropped:
+            return told | {"refused_by": note.rule, "reason": note.dropped[candidate.name]}
+    chosen = next((each for each in decision.candidates if each.name == decision.chosen), None)
+    if chosen is not None and chosen.cost is not None and candidate.cost is not None:
+        dearer = dollars(candidate.cost - chosen.cost)
+        return told | {
+            "refused_by": decision.rules[-1].rule,
+            "reason": f"adequate, dearer by ${dearer:.9f}".rstrip("0"),
+        }
+    return told
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "n": attempt.n,
+        "provider": attempt.provider,
+        "model": attempt.model,
+        "outcome": attempt.outcome,
+        "http_status": attempt.http_status,
+        "ttft_ms": attempt.ttft_ms,
+        "latency_ms": attempt.latency_ms,
+        "input_tokens": attempt.input_tokens,
+        "output_tokens": attempt.output_tokens,
+        "cost": dollars(attempt.cost),
+        "billed": attempt.billed,
+    }

@@ -1,0 +1,102 @@
+"""The inference routes: raw ASGI handlers, because a typed handler costs more than the whole pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from litestar import asgi
+from litestar.handlers import ASGIRouteHandler
+
+from asahi_kernel.api.exchange import Exchange
+from asahi_kernel.errors import AsahiError, NotFound
+from asahi_kernel.registry import UnknownModel
+from asahi_kernel.wire import native, openai
+
+if TYPE_CHECKING:
+    from litestar.types import Receive, Scope, Send
+
+    from asahi_kernel.answer import Answer
+    from asahi_kernel.api.exchange import Wire
+    from asahi_kernel.gateway import Gateway
+    from asahi_kernel.trace import Trace
+    from asahi_kernel.types import Chunk
+    from asahi_kernel.wire.asked import Asked
+
+
+def inference_routes(gateway: Gateway) -> list[ASGIRouteHandler]:
+    strict = gateway.settings.api.strict_fields
+    return [_route(gateway, Native()), _route(gateway, OpenAI(strict))]
+
+
+def _route(gateway: Gateway, wire: Wire) -> ASGIRouteHandler:
+    exchange = Exchange(gateway, wire)
+
+    @asgi(wire.route, opt={"permission": "infer"}, copy_scope=False)
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await exchange(scope, receive, send)
+
+    return answer
+
+
+class Native:
+    """`POST /infer`."""
+
+    route = "/infer"
+    error_type = b"application/problem+json"
+
+    def decode(self, body: bytes, headers: Mapping[str, str]) -> Asked:
+        return native.decode(body, headers)
+
+    def encode(self, answer: Answer) -> bytes:
+        return native.encode(answer)
+
+    def error(self, error: AsahiError, request_id: str) -> bytes:
+        return native.problem(error, request_id)
+
+    def writer(self, asked: Asked, trace: Trace) -> NativeStream:
+        return NativeStream(trace.request_id)
+
+
+class NativeStream:
+    """`delta` events, then one `done` or one `error`."""
+
+    def __init__(self, request_id: str) -> None:
+        self._request_id = request_id
+
+    def role(self) -> bytes:
+        return b""
+
+    def chunk(self, chunk: Chunk) -> bytes:
+        return native.encode_delta(chunk.text) if chunk.text else b""
+
+    def finish(self, answer: Answer) -> bytes:
+        return native.encode_done(answer)
+
+    def error(self, error: AsahiError) -> bytes:
+        return native.encode_error_event(error, self._request_id)
+
+
+class OpenAI:
+    """`POST /v1/chat/completions`."""
+
+    route = "/v1/chat/completions"
+    error_type = b"application/json"
+
+    def __init__(self, strict_fields: bool) -> None:
+        self._strict_fields = strict_fields
+
+    def decode(self, body: bytes, headers: Mapping[str, str]) -> Asked:
+        return openai.decode(body, headers, strict_fields=self._strict_fields)
+
+    def encode(self, answer: Answer) -> bytes:
+        return openai.encode(answer)
+
+    def error(self, error: AsahiError, request_id: str) -> bytes:
+        if isinstance(error, UnknownModel):
+            error = NotFound(error.message, code="model_not_found", param="model")
+        return openai.error(error)
+
+    def writer(self, asked: Asked, trace: Trace) -> openai.StreamEncoder:
+        created = int(trace.timestamp.timestamp())
+        return openai.StreamEncoder(trace.request_id, trace.model, created, asked.include_usage)

@@ -1,0 +1,84 @@
+"""`GET /metrics`: an org's totals as JSON."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sized
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from litestar import Request, Response, get
+
+from asahi_kernel.api.access import principal_of
+from asahi_kernel.errors import Invalid
+from asahi_kernel.money import dollars
+from asahi_kernel.records import Totals
+
+if TYPE_CHECKING:
+    from litestar.handlers import HTTPRouteHandler
+
+    from asahi_kernel.gateway import Gateway
+
+PERIODS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7), "month": timedelta(days=30)}
+
+
+def metrics_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
+    @get("/metrics", opt={"permission": "view_metrics"}, tags=["metrics"])
+    async def metrics(request: Request[Any, Any, Any], period: str = "month") -> Response[dict[str, Any]]:
+        """Totals of the key's org over `period`: hour, day, week, month or all. Money is null without view_cost."""
+        if period != "all" and period not in PERIODS:
+            raise Invalid(f"period must be one of: {', '.join(PERIODS)}, all", param="period")
+        principal = principal_of(request)
+        await gateway.journal.flush()
+        since = None if period == "all" else datetime.now(UTC) - PERIODS[period]
+        totals = await gateway.storage.events.totals(principal.org, since)
+        told = tell(gateway, totals)
+        if "view_cost" not in principal.permissions:
+            told |= dict.fromkeys(_MONEY)
+        return Response(told, headers={"vary": "accept"})
+
+    return [metrics]
+
+
+_MONEY = (
+    "total_cost",
+    "baseline_cost",
+    "overhead_cost",
+    "cache_cost_saved",
+    "cost_by_model",
+    "savings_percent",
+    "absolute_savings",
+    "saved_by",
+)
+
+
+def tell(gateway: Gateway, totals: Totals) -> dict[str, Any]:
+    """Totals as JSON-ready data, money in dollars, shares as fractions of one."""
+    hits = sum(totals.hits_by_tier.values())
+    asked = hits + totals.misses
+    baseline = gateway.registry.baseline
+    told: dict[str, Any] = {
+        "total_cost": dollars(totals.cost),
+        "baseline_cost": dollars(totals.baseline_cost),
+        "baseline_model": baseline.name if baseline else None,
+        "overhead_cost": dollars(totals.overhead_cost),
+        "requests": totals.requests,
+        "unpriced_requests": totals.unpriced,
+        "avg_latency_ms": totals.latency_ms / totals.requests if totals.requests else 0.0,
+        "cache_hit_rate": hits / asked if asked else 0.0,
+        "cache_cost_saved": dollars(totals.cache_saved),
+        "cache_size": sum(len(tier) for tier in gateway.tiers.values() if isinstance(tier, Sized)),
+        "cost_by_model": {name: dollars(cost) for name, cost in sorted(totals.cost_by_model.items())},
+        "requests_by_model": dict(sorted(totals.requests_by_model.items())),
+        "savings_percent": 100 * totals.saved / totals.baseline_cost if totals.baseline_cost else 0.0,
+        "absolute_savings": dollars(totals.saved),
+        "saved_by": {name: dollars(amount) for name, amount in sorted(totals.saved_by.items())},
+        "avg_quality": totals.quality / totals.quality_count if totals.quality_count else None,
+        "errors": totals.errors,
+        "faults": dict(gateway.faults),
+        "uptime_seconds": round(time.monotonic() - gateway.started, 1),
+    }
+    for tier in (1, 2, 3):
+        told[f"tier{tier}_hits"] = totals.hits_by_tier.get(tier, 0)
+    told["tier1_misses"] = totals.misses
+    return told

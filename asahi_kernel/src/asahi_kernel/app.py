@@ -1,0 +1,100 @@
+"""The Litestar application: the routes, default deny, and every error as one well-formed body."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from litestar import Litestar, Request, Response, Router
+from litestar.exceptions import HTTPException
+from litestar.handlers import BaseRouteHandler
+from litestar.openapi.config import OpenAPIConfig
+
+from asahi_kernel.api.access import guard, refuse_undeclared
+from asahi_kernel.api.docs import docs_routes
+from asahi_kernel.api.explain import explain_routes
+from asahi_kernel.api.health import VERSION, health_routes
+from asahi_kernel.api.inference import inference_routes
+from asahi_kernel.api.metrics import metrics_routes
+from asahi_kernel.api.models import model_routes
+from asahi_kernel.errors import AsahiError, Invalid, MethodNotAllowed, NotFound
+from asahi_kernel.gateway import Gateway, running
+from asahi_kernel.identity import new_id
+from asahi_kernel.plugins import Plugins, load_plugins
+from asahi_kernel.settings import Settings
+from asahi_kernel.wire import native, openai
+
+log = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings, plugins: Plugins | None = None, gateway: Gateway | None = None) -> Litestar:
+    """The ASGI application for these settings. Backends open in its lifespan; a fault there stops the start."""
+    plugins = plugins or load_plugins()
+    gateway = gateway or Gateway(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with running(gateway, plugins):
+            yield
+
+    guarded = Router("/", route_handlers=_guarded(gateway, plugins), guards=[guard(gateway)])
+    app = Litestar(
+        [*inference_routes(gateway), guarded],
+        lifespan=[lifespan],
+        exception_handlers={AsahiError: refuse, HTTPException: refuse_http, Exception: refuse_bug},
+        openapi_config=OpenAPIConfig(title="Asahi", version=VERSION, path="/_schema", render_plugins=[]),
+        logging_config=None,
+        request_max_body_size=settings.api.max_body_bytes,
+        state=None,
+    )
+    refuse_undeclared(handler for route in app.routes for handler in _handlers(route) if not _internal(handler))
+    return app
+
+
+def _guarded(gateway: Gateway, plugins: Plugins) -> list[Any]:
+    own = [*health_routes(gateway), *model_routes(gateway), *explain_routes(gateway), *metrics_routes(gateway)]
+    docs = docs_routes() if gateway.settings.api.docs else []
+    registered = plugins.manager.hook.register_routes(gateway=gateway)
+    return [*own, *docs, *(route for routes in registered for route in routes or ())]
+
+
+def refuse(request: Request[Any, Any, Any], error: AsahiError) -> Response[bytes]:
+    """Problem+json (RFC 9457) natively, OpenAI's error shape under `/v1`."""
+    request_id = new_id()
+    wire = request.scope["path"].startswith("/v1/")
+    body = openai.error(error) if wire else native.problem(error, request_id)
+    kind = "application/json" if wire else "application/problem+json"
+    headers = {"x-asahi-request-id": request_id, "x-request-id": request_id}
+    if error.retry_after is not None or error.status in {429, 503}:
+        headers["retry-after"] = str(max(1, round(error.retry_after or 30)))
+    if error.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    return Response(body, status_code=error.status, media_type=kind, headers=headers)
+
+
+def refuse_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """The framework's own refusals, in our shape."""
+    if error.status_code == 404:
+        return refuse(request, NotFound("there is nothing at this path"))
+    if error.status_code == 405:
+        return refuse(request, MethodNotAllowed("this path does not take that method"))
+    if error.status_code < 500:
+        return refuse(request, Invalid("the request's parameters are not valid"))
+    return refuse_bug(request, error)
+
+
+def refuse_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """A bug: the log has it all, the client only the id."""
+    log.error("a request failed", exc_info=error)
+    return refuse(request, AsahiError("something went wrong inside the gateway"))
+
+
+def _handlers(route: Any) -> list[BaseRouteHandler]:
+    return list(getattr(route, "route_handlers", None) or [route.route_handler])
+
+
+def _internal(handler: BaseRouteHandler) -> bool:
+    """Litestar's own automatic OPTIONS answers carry no data."""
+    return handler.fn.__module__.startswith("litestar.")

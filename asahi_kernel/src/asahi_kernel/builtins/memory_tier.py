@@ -1,0 +1,123 @@
+"""The exact tier in this process: least recently used entries go first, bounded by bytes and by entries."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+
+from msgspec import Struct
+
+from asahi_kernel.identity import new_id
+from asahi_kernel.settings import Cache
+from asahi_kernel.types import Completion, Hit, Principal, Request
+
+#: What an entry costs besides its text: key, Struct, completion, usage, two dictionary slots.
+_OVERHEAD = 1_200
+
+
+class _Entry(Struct):
+    entry_id: str
+    org: str
+    user: str | None
+    completion: Completion
+    size: int
+    created: float
+    expires: float
+    hits: int = 0
+
+
+class MemoryTier:
+    """Entries live for `ttl_seconds`, jittered so that they do not all expire together; expiry is checked on read."""
+
+    def __init__(self, settings: Cache, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    async def get(self, key: bytes, request: Request, principal: Principal) -> Hit | None:
+        entry = self._entries.get(key)
+        if entry is None or entry.org != principal.org:
+            return None
+        now = self._clock()
+        if entry.expires <= now:
+            self._drop(key)
+            return None
+        self._entries.move_to_end(key)
+        entry.hits += 1
+        return Hit(
+            completion=entry.completion, tier=1, entry_id=entry.entry_id, age_s=now - entry.created, user=entry.user
+        )
+
+    async def put(self, key: bytes, request: Request, principal: Principal, completion: Completion) -> None:
+        if key in self._entries:
+            self._drop(key)
+        size = _size(completion)
+        if size > self._settings.max_bytes:
+            return
+        now = self._clock()
+        jitter = 1 + random.uniform(-self._settings.ttl_jitter, self._settings.ttl_jitter)
+        self._entries[key] = _Entry(
+            entry_id=new_id(),
+            org=principal.org,
+            user=principal.user,
+            completion=completion,
+            size=size,
+            created=now,
+            expires=now + self._settings.ttl_seconds * jitter,
+        )
+        self.bytes += size
+        while self.bytes > self._settings.max_bytes or len(self._entries) > self._settings.max_entries:
+            self._drop(next(iter(self._entries)))
+
+    async def clear(self, org: str) -> int:
+        return self._drop_all(lambda entry: entry.org == org)
+
+    async def expire(self) -> int:
+        now = self._clock()
+        return self._drop_all(lambda entry: entry.expires <= now)
+
+    async def entries(self, org: str) -> Sequence[str]:
+        return [entry.entry_id for entry in self._entries.values() if entry.org == org]
+
+    def _drop_all(self, doomed: Callable[[_Entry], bool]) -> int:
+        keys = [key for key, entry in self._entries.items() if doomed(entry)]
+        for key in keys:
+            self._drop(key)
+        return len(keys)
+
+    def _drop(self, key: bytes) -> None:
+        self.bytes -= self._entries.pop(key).size
+
+
+@asynccontextmanager
+async def sweeping(tier: MemoryTier, seconds: float) -> AsyncIterator[None]:
+    """Remove expired entries every so often while open."""
+
+    async def sweep() -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            await tier.expire()
+
+    task = asyncio.get_running_loop().create_task(sweep())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def _size(completion: Completion) -> int:
+    """Bytes in memory: a text that is not ASCII takes up to four bytes a character."""
+    text = completion.text
+    size = len(text) if text.isascii() else 4 * len(text)
+    size += sum(len(call.arguments) + len(call.name) + 200 for call in completion.tool_calls)
+    return size + len(completion.message) + len(completion.choice) + _OVERHEAD

@@ -1,0 +1,174 @@
+"""The rules that need no learning: the named model, health, capability, the caller's bounds, preferences, price."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from asahi_kernel.factory import Config, Factory
+from asahi_kernel.gateway import Gateway
+from asahi_kernel.money import count_input, plain
+from asahi_kernel.protocols import Rule
+from asahi_kernel.types import Candidate, Capability, Principal, Request, Verdict
+
+QUALITY = {"low": 3.0, "medium": 3.5, "high": 4.0, "max": 4.5}
+LATENCY_MS = {"slow": 2_000, "normal": 500, "fast": 300, "instant": 150}
+_NEEDS: Mapping[str, Capability] = {"image_url": "vision", "input_audio": "audio", "file": "file"}
+
+
+class Explicit:
+    """In explicit mode drops all but the named model."""
+
+    async def rank(self, request: Request, principal: Principal, candidates: Sequence[Candidate]) -> Verdict:
+        if request.model is None:
+            return Verdict(tuple(candidates))
+        return _sift(candidates, lambda each: "" if each.name == request.model else "another model was named")
+
+
+class Health:
+    """Drops models that are unavailable, and those of providers that rest after failures."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def rank(self, request: Request, principal: Principal, candidates: Sequence[Candidate]) -> Verdict:
+        return _sift(candidates, self._fault)
+
+    def _fault(self, candidate: Candidate) -> str:
+        if candidate.model.availability == "unavailable":
+            return "marked unavailable"
+        return "" if self._gateway.upstreams[candidate.model.provider].breaker.available() else "provider is resting"
+
+
+class Capable:
+    """Drops models that lack what the request needs, or whose context is too small for it."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def rank(self, request: Request, principal: Principal, candidates: Sequence[Candidate]) -> Verdict:
+        needs, tokens = needed(request), count_input(request)
+        return _sift(candidates, lambda each: self._fault(each, request, needs, tokens))
+
+    def _fault(self, candidate: Candidate, request: Request, needs: frozenset[Capability], tokens: int) -> str:
+        model = candidate.model
+        if missing := needs - model.capabilities:
+            return f"cannot do {', '.join(sorted(missing))}"
+        if request.options and self._gateway.upstreams[model.provider].wire != request.wire:
+            return f"does not speak the {request.wire} wire of {', '.join(name for name, _ in request.options)}"
+        if request.max_tokens is not None and request.max_tokens > model.max_output_tokens:
+            return f"max_tokens {request.max_tokens} > {model.max_output_tokens}"
+        if tokens + (request.max_tokens or 0) > model.max_input_tokens:
+            return f"context {model.max_input_tokens} < {tokens + (request.max_tokens or 0)} tokens"
+        return ""
+
+
+class Bounds:
+    """Drops models that break a bound the caller stated. With `best_effort` only `cost_budget` stays hard."""
+
+    async def rank(self, request: Request, principal: Principal, candidates: Sequence[Candidate]) -> Verdict:
+        terms = request.terms
+        if terms.quality_threshold is None and terms.latency_budget_ms is None and terms.cost_budget is None:
+            return Verdict(tuple(candidates))
+        affordable = _sift(candidates, lambda each: _too_dear(each, terms.cost_budget))
+        strict = _relax(affordable, terms.quality_threshold, terms.latency_budget_ms)
+        return affordable if terms.on_no_route == "best_effort" and not strict.kept else strict
+
+
+class Guided:
+    """In guided mode turns preferences into floors; relaxes latency first, then quality, when nothing is left."""
+
+    async def rank(self, request: Request, principal: Principal, candidates: Sequence[Candidate]) -> Verdict:
+        terms = request.terms
+        if terms.mode != "guided":
+            return Verdict(tuple(candidates))
+        given = Verdict(tuple(candidates))
+        quality = QUALITY[terms.quality_preference or "medium"]
+        latency = LATENCY_MS[terms.latency_preference or "normal"]
+        for verdict, relaxed in (
+            (_relax(given, quality, latency), ()),
+            (_relax(given, quality, None), ("latency",)),
+        ):
+            if verdict.kept:
+                return Verdict(verdict.kept, verdict.dropped, relaxed)
+        best = max(each.quality for each in candidates)
+        verdict = _sift(
+            candidates, lambda each: "" if each.quality == best else f"quality {each.quality:.2f} < {best:.2f}"
+        )
+        return Verdict(verdict.kept, verdict.dropped, ("latency", "quality"))
+
+
+class Cheapest:
+    """Drops nothing; the lowest estimated cost first, ties to the faster, then by name. Unpriced models come last."""
+
+    async def rank(
+        self, request: Request, principal: Principal, candidates: Sequence[Candidate]
+    ) -> Sequence[Candidate]:
+        return sorted(candidates, key=_price)
+
+
+def needed(request: Request) -> frozenset[Capability]:
+    """The capabilities that a request asks of a model."""
+    needs: set[Capability] = set()
+    if request.tools:
+        needs.add("tools")
+    if b"json_schema" in request.response_format:
+        needs.add("json_schema")
+    for message in request.messages:
+        if isinstance(message.content, tuple):
+            needs.update(_NEEDS[part.type] for part in message.content if part.type in _NEEDS)
+    return frozenset(needs)
+
+
+def _price(candidate: Candidate) -> tuple[bool, int, float, str]:
+    return candidate.cost is None, candidate.cost or 0, candidate.latency_ms, candidate.name
+
+
+def _too_dear(candidate: Candidate, budget: int | None) -> str:
+    if budget is None:
+        return ""
+    if candidate.cost is None:
+        return "price unknown, and a cost budget is set"
+    return f"${plain(candidate.cost)} > ${plain(budget)}" if candidate.cost > budget else ""
+
+
+def _relax(verdict: Verdict, quality: float | None, latency_ms: float | None) -> Verdict:
+    def fault(candidate: Candidate) -> str:
+        if quality is not None and candidate.quality < quality:
+            return f"quality {candidate.quality:.2f} < {quality:.2f}"
+        if latency_ms is not None and candidate.latency_ms > latency_ms:
+            return f"{candidate.latency_ms:.0f} ms > {latency_ms:.0f} ms"
+        return ""
+
+    sifted = _sift(verdict.kept, fault)
+    return Verdict(sifted.kept, {**verdict.dropped, **sifted.dropped})
+
+
+def _sift(candidates: Sequence[Candidate], fault: Callable[[Candidate], str]) -> Verdict:
+    """Keep the candidates without a fault, and say the fault of the others."""
+    dropped: dict[str, str] = {}
+    kept: list[Candidate] = []
+    for candidate in candidates:
+        if reason := fault(candidate):
+            dropped[candidate.name] = reason
+        else:
+            kept.append(candidate)
+    return Verdict(tuple(kept), dropped)
+
+
+def _opened(make: Callable[[Gateway], Rule]) -> Callable[[Config, Gateway], AbstractAsyncContextManager[Rule]]:
+    @asynccontextmanager
+    async def open_rule(config: Config, gateway: Gateway) -> AsyncIterator[Rule]:
+        yield make(gateway)
+
+    return open_rule
+
+
+ALL = (
+    Factory("explicit", Config, _opened(lambda gateway: Explicit())),
+    Factory("health", Config, _opened(Health)),
+    Factory("capability", Config, _opened(Capable)),
+    Factory("bounds", Config, _opened(lambda gateway: Bounds())),
+    Factory("guided", Config, _opened(lambda gateway: Guided())),
+    Factory("cheapest", Config, _opened(lambda gateway: Cheapest())),
+)

@@ -1,0 +1,314 @@
+"""The call stage: attempts at providers in ranked order, under one deadline, until one completes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import TYPE_CHECKING
+
+from asahi_kernel import books
+from asahi_kernel.draft import Draft
+from asahi_kernel.errors import (
+    AsahiError,
+    DeadlineExceeded,
+    Exhausted,
+    Invalid,
+    ProviderError,
+    ProviderFailed,
+    Unavailable,
+)
+from asahi_kernel.records import Attempt
+from asahi_kernel.resilience.retry import backoff
+from asahi_kernel.types import Candidate, Chunk, Completion
+
+if TYPE_CHECKING:
+    from asahi_kernel.gateway import Gateway
+    from asahi_kernel.relay import Relay
+    from asahi_kernel.trace import Trace
+    from asahi_kernel.types import Principal, Request
+    from asahi_kernel.upstream import Upstream
+
+
+#: The idle timer is moved only when it has fallen behind by this much: moving it on every chunk costs too much.
+_REARM_S = 0.5
+
+
+class Aborted(AsahiError):
+    """The client left, and the configuration says to stop paying."""
+
+    status = 499
+    code = "client_closed_request"
+
+
+class Broken(ProviderFailed):
+    """The provider failed after the client had the first byte: nothing may be retried or spliced any more."""
+
+
+async def call(
+    gateway: Gateway,
+    request: Request,
+    principal: Principal,
+    ranked: Sequence[Candidate],
+    trace: Trace,
+    relay: Relay | None,
+) -> Completion:
+    """The first completion that any candidate gives, delivered through `relay` as it comes if there is one.
+
+    Falls back to the next candidate until the first byte was delivered. Raises an `AsahiError` that sums up all
+    attempts, whose records are in the trace.
+    """
+    calls = _Calls(gateway, request, principal, trace, relay)
+    for candidate in ranked[: 1 + gateway.settings.routing.max_fallbacks]:
+        if not calls.affordable(candidate):
+            break
+        completion = await calls.persist(candidate)
+        if completion is not None:
+            return completion
+        if calls.hopeless:
+            break
+    raise calls.verdict()
+
+
+class _Calls:
+    """The attempts of one request."""
+
+    def __init__(
+        self, gateway: Gateway, request: Request, principal: Principal, trace: Trace, relay: Relay | None
+    ) -> None:
+        self._gateway = gateway
+        self._request = request
+        self._org = principal.org
+        self._trace = trace
+        self._relay = relay
+        self._deadline = 0.0
+        self._failures: list[ProviderError] = []
+        self._resting: list[Upstream] = []
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether no other candidate can do better."""
+        return bool(self._failures) and (self._failures[-1].rejected or self._left() <= 0)
+
+    def affordable(self, candidate: Candidate) -> bool:
+        """Whether the retry budget allows this candidate; the first one is a request, the others are retries."""
+        provider = candidate.model.provider
+        if not self._failures:
+            self._gateway.retries.deposit(self._org, provider)
+            return True
+        return self._gateway.retries.withdraw(self._org, provider)
+
+    async def persist(self, candidate: Candidate) -> Completion | None:
+        """Try one candidate, with retries; None when it is given up."""
+        upstream = self._gateway.upstreams[candidate.model.provider]
+        limits = upstream.resilience
+        if not self._deadline:
+            self._deadline = time.monotonic() + (limits.timeout_s if self._relay is None else limits.stream_timeout_s)
+        for attempt in range(1, limits.max_retries + 2):
+            if not upstream.breaker.enter():
+                self._resting.append(upstream)
+                return None
+            completion = await self._attempt(upstream, candidate)
+            if completion is not None:
+                return completion
+            failure = self._failures[-1]
+            wait_s = backoff(attempt, limits.backoff_base_s, limits.backoff_cap_s, failure.retry_after)
+            if not failure.retryable or attempt > limits.max_retries or wait_s >= self._left():
+                return None
+            if not self._gateway.retries.withdraw(self._org, upstream.name):
+                return None
+            await asyncio.sleep(wait_s)
+        return None
+
+    async def _attempt(self, upstream: Upstream, candidate: Candidate) -> Completion | None:
+        begun = time.perf_counter()
+        draft = Draft(candidate.name)
+        upstream.in_use += 1
+        self._trace.dispatched = True
+        self._trace.model = candidate.name
+        try:
+            if self._relay is not None:
+                completion = await self._stream(upstream, candidate, draft, self._relay)
+            else:
+                completion = await self._complete(upstream, candidate)
+        except ProviderError as error:
+            self._failed(upstream, candidate, draft, begun, error)
+            return None
+        except Aborted:
+            upstream.breaker.leave()
+            self._note(candidate, begun, "aborted", books.partial(self._request, draft))
+            raise
+        except BaseException:
+            upstream.breaker.leave()
+            raise
+        finally:
+            upstream.in_use -= 1
+        upstream.breaker.succeed()
+        upstream.answered = True
+        self._trace.inexact = not draft.exact
+        completion = books.counted(self._request, completion, candidate, draft, self._trace)
+        self._note(candidate, begun, "ok", completion)
+        return completion
+
+    async def _complete(self, upstream: Upstream, candidate: Candidate) -> Completion:
+        try:
+            async with asyncio.timeout(min(upstream.resilience.timeout_s, self._left())):
+                completion = await upstream.provider.complete(candidate.model, self._request)
+        except TimeoutError:
+            raise ProviderError("the provider did not answer in time", timed_out=True) from None
+        except (ProviderError, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            raise _bug(upstream, error) from error
+        if not isinstance(completion, Completion):
+            raise ProviderError(f"provider {upstream.name!r} gave a {type(completion).__name__}, not a Completion")
+        self._trace.first_byte()
+        return completion
+
+    async def _stream(self, upstream: Upstream, candidate: Candidate, draft: Draft, relay: Relay) -> Completion:
+        if upstream.streaming is None or self._request.n > 1:
+            completion = await self._complete(upstream, candidate)
+            relay.replay(completion)
+            return completion
+        try:
+            await self._pump(upstream, candidate, draft, relay)
+        except TimeoutError:
+            if relay.abandoned or relay.full:
+                raise Aborted("the client left, or stopped reading") from None
+            raise ProviderError("the provider stopped sending", timed_out=True) from None
+        except (ProviderError, Aborted, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            raise _bug(upstream, error) from error
+        if not draft.complete:
+            raise ProviderError("the provider's stream ended before the answer did")
+        return draft.completion()
+
+    async def _pump(self, upstream: Upstream, candidate: Candidate, draft: Draft, relay: Relay) -> None:
+        assert upstream.streaming is not None
+        limits = upstream.resilience
+        streams = self._gateway.settings.streams
+        abort = streams.on_disconnect == "abort"
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._left()
+        async with asyncio.timeout_at(min(end, loop.time() + limits.first_token_timeout_s)) as limit:
+            relay.on_abandon = (lambda: limit.reschedule(loop.time())) if abort else None
+            if relay.abandoned and abort:
+                raise Aborted("the client left")
+            source = upstream.streaming.stream(candidate.model, self._request)
+            try:
+                async for chunk in source:
+                    draft.add(chunk)
+                    self._trace.first_byte()
+                    if relay.abandoned and (abort or draft.pieces > streams.drain_cap_tokens):
+                        raise Aborted("the client left")
+                    if not _empty(chunk):
+                        relay.put(chunk)
+                    if relay.full:
+                        limit.reschedule(end)
+                        await relay.drained()
+                    idle = min(end, loop.time() + limits.idle_timeout_s)
+                    if idle - (limit.when() or 0.0) > _REARM_S or relay.full:
+                        limit.reschedule(idle)
+            finally:
+                relay.on_abandon = None
+                await _close(source)
+
+    def _failed(
+        self, upstream: Upstream, candidate: Candidate, draft: Draft, begun: float, error: ProviderError
+    ) -> None:
+        self._failures.append(error)
+        if error.status is not None and 400 <= error.status < 500 and error.status not in {408, 429}:
+            upstream.breaker.leave()
+        else:
+            upstream.breaker.fail()
+        outcome = "timeout" if error.timed_out else f"http_{error.status}" if error.status else "error"
+        generated = books.partial(self._request, draft) if draft.pieces else None
+        self._note(candidate, begun, outcome, generated, error.status)
+        if error.status is None and generated is None:
+            self._trace.warn("charge_unknown")
+        if self._relay is not None and self._relay.started:
+            raise Broken(f"the provider's stream broke off: {error.message}", details={"attempts": self._told()})
+
+    def _note(
+        self,
+        candidate: Candidate,
+        begun: float,
+        outcome: str,
+        completion: Completion | None,
+        status: int | None = None,
+    ) -> None:
+        usage = completion.usage if completion is not None else None
+        prices = candidate.model.prices
+        billed = usage is not None
+        if billed and outcome != "ok":
+            self._trace.warn("usage_estimated")
+        self._trace.attempts.append(
+            Attempt(
+                n=len(self._trace.attempts) + 1,
+                provider=candidate.model.provider,
+                model=candidate.name,
+                outcome=outcome,
+                http_status=200 if outcome == "ok" else status,
+                latency_ms=(time.perf_counter() - begun) * 1e3,
+                ttft_ms=self._trace.ttft_ms,
+                input_tokens=usage.input_tokens if usage else 0,
+                output_tokens=usage.output_tokens if usage else 0,
+                cost=(None if prices is None else prices.cost(usage)) if usage else 0,
+                billed=billed,
+                provider_request_id=completion.provider_request_id if completion else "",
+            )
+        )
+
+    def verdict(self) -> AsahiError:
+        """What all the failures together mean for the client."""
+        told = {"attempts": self._told()}
+        if not self._failures:
+            wait_s = min((upstream.breaker.wait_s() for upstream in self._resting), default=30.0)
+            return Unavailable(
+                "every provider that could answer is resting after failures",
+                code="no_provider",
+                retry_after=max(1.0, wait_s),
+                details=told,
+            )
+        last = self._failures[-1]
+        if last.rejected:
+            return Invalid(f"the provider refused the request: {last.message}", details=told)
+        if all(failure.status == 429 for failure in self._failures):
+            waits = [failure.retry_after for failure in self._failures if failure.retry_after is not None]
+            return Exhausted(
+                "the provider's own rate limit is reached", retry_after=min(waits, default=1.0), details=told
+            )
+        if last.timed_out or self._left() <= 0:
+            return DeadlineExceeded("no provider answered in time", details=told)
+        if all(failure.status == 503 for failure in self._failures):
+            return Unavailable("the provider is overloaded", code="no_provider", retry_after=1, details=told)
+        return ProviderFailed(f"every attempt failed; the last one: {last.message}", details=told)
+
+    def _told(self) -> list[dict[str, object]]:
+        return [
+            {
+                "provider": attempt.provider,
+                "model": attempt.model,
+                "outcome": attempt.outcome,
+                "status": attempt.http_status,
+            }
+            for attempt in self._trace.attempts
+        ]
+
+    def _left(self) -> float:
+        return self._deadline - time.monotonic()
+
+
+def _bug(upstream: Upstream, error: Exception) -> ProviderError:
+    """A provider that raises anything but `ProviderError` broke its contract; it fails like any other provider."""
+    return ProviderError(f"provider {upstream.name!r} failed with {type(error).__name__}", retryable=False)
+
+
+async def _close(source: AsyncIterator[Chunk]) -> None:
+    if isinstance(source, AsyncGenerator):
+        await source.aclose()
+
+
+def _empty(chunk: Chunk) -> bool:
+    return not (chunk.text or chunk.tool_calls or chunk.finish_reason or chunk.delta or chunk.choice)

@@ -1,0 +1,192 @@
+"""The gateway: every backend, resolved once, opened in order, closed in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from asahi_kernel.config import choose, decode, find, split_resilience
+from asahi_kernel.errors import ConfigError
+from asahi_kernel.fingerprint import Salts
+from asahi_kernel.journal import Journal
+from asahi_kernel.plugins import Plugins
+from asahi_kernel.protocols import (
+    Authenticator,
+    CacheTier,
+    Embedder,
+    OutputPolicy,
+    Policy,
+    Rule,
+    Settlement,
+    Sink,
+    Storage,
+    Transform,
+    VectorStore,
+)
+from asahi_kernel.protocols import Counter as SharedCounter
+from asahi_kernel.registry import Registry, build
+from asahi_kernel.resilience.admission import Admission
+from asahi_kernel.resilience.breaker import Breaker
+from asahi_kernel.resilience.flights import Flights
+from asahi_kernel.resilience.retry import RetryBudget
+from asahi_kernel.settings import Settings, Table
+from asahi_kernel.upstream import Upstream
+
+DEFAULT_TIERS = ("exact", "semantic", "intermediate")
+DEFAULT_RULES = (
+    "explicit",
+    "policy",
+    "region",
+    "health",
+    "capability",
+    "bounds",
+    "autopilot",
+    "guided",
+    "cheapest",
+)
+
+
+class Gateway:
+    """What a request may use. Handlers hold it from the first; `running` fills it, then it is left alone."""
+
+    storage: Storage
+    counter: SharedCounter
+    authenticator: Authenticator
+    registry: Registry
+    journal: Journal
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.embedders: Mapping[str, Embedder] = {}
+        self.vector_stores: Mapping[str, VectorStore] = {}
+        self.tiers: Mapping[str, CacheTier] = {}
+        self.tier_breakers: Mapping[str, Breaker] = {}
+        self.policies: Mapping[str, Policy] = {}
+        self.output_policies: tuple[OutputPolicy, ...] = ()
+        self.settlements: tuple[Settlement, ...] = ()
+        self.transforms: Mapping[str, Transform] = {}
+        self.rules: Mapping[str, Rule] = {}
+        self.upstreams: Mapping[str, Upstream] = {}
+        self.sinks: Mapping[str, Sink] = {}
+        api = settings.api
+        self.admission = Admission(api.max_inflight, api.max_queue, api.queue_timeout_s)
+        self.flights = Flights()
+        self.retries = RetryBudget()
+        self.salts = Salts(secrets.token_bytes(32))
+        self.faults: Counter[str] = Counter()
+        self.mock = False
+        self.draining = False
+        self.opened = False
+        self.started = time.monotonic()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def detach(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run work that must end even if the client leaves; closing the gateway waits for it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def drain(self, timeout_s: float) -> None:
+        """Wait for detached work, and cut what takes longer."""
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=timeout_s)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=5)
+
+
+@asynccontextmanager
+async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
+    """Open each kind in turn. The order is the dependency graph: a later kind may use an earlier one."""
+    settings = gateway.settings
+    async with AsyncExitStack() as stack:
+        opener = _Opener(gateway, plugins, stack)
+        gateway.storage = await opener.one("storages", "storage", settings.storage)
+        gateway.counter = await opener.one("counters", "counter", settings.counter)
+        gateway.embedders = await opener.all("embedders", settings.embedders, settings.embedders)
+        gateway.vector_stores = await opener.all("vector_stores", settings.vector_stores, settings.vector_stores)
+        gateway.authenticator = await opener.one("authenticators", "auth", _authentication(settings))
+        tiers = opener.installed("cache_tiers", settings.cache.tiers, DEFAULT_TIERS, settings.cache_tiers)
+        gateway.tiers = await opener.all("cache_tiers", tiers, settings.cache_tiers)
+        gateway.tier_breakers = {name: Breaker() for name in gateway.tiers}
+        policies = settings.governance.policies
+        gateway.policies = await opener.all("policies", policies, settings.policies)
+        backwards = tuple(reversed(tuple(gateway.policies.values())))
+        gateway.output_policies = tuple(policy for policy in backwards if isinstance(policy, OutputPolicy))
+        gateway.settlements = tuple(each for each in gateway.policies.values() if isinstance(each, Settlement))
+        gateway.transforms = await opener.all("transforms", settings.routing.transforms, settings.transforms)
+        rules = opener.installed("rules", settings.routing.rules, DEFAULT_RULES, settings.rules)
+        gateway.rules = await opener.all("rules", rules, settings.rules)
+        gateway.upstreams = await opener.upstreams()
+        gateway.registry = build(settings, gateway.upstreams, mock=gateway.mock)
+        gateway.sinks = await opener.all("sinks", settings.sinks, settings.sinks)
+        gateway.journal = Journal(gateway.storage, gateway.sinks, gateway.faults)
+        stack.push_async_callback(gateway.journal.close)
+        await opener.all("services", settings.services, settings.services)
+        stack.push_async_callback(gateway.drain, settings.api.drain_s)
+        gateway.opened = True
+        yield gateway
+
+
+class _Opener:
+    """Chooses factories by configuration and holds open what they yield."""
+
+    def __init__(self, gateway: Gateway, plugins: Plugins, stack: AsyncExitStack) -> None:
+        self._gateway = gateway
+        self._plugins = plugins
+        self._stack = stack
+
+    async def one(self, kind: str, section: str, choice: str | Table) -> Any:
+        table: Table = {"type": choice} if isinstance(choice, str) else choice
+        if "type" not in table:
+            raise ConfigError(f"{section}: 'type' is missing; it names the plugin to use")
+        factory, config = choose(section, section, table, self._plugins.catalogue(kind))
+        return await self._stack.enter_async_context(factory.open(config, self._gateway))
+
+    async def all(self, kind: str, names: Iterable[str], tables: Mapping[str, Table]) -> dict[str, Any]:
+        factories = self._plugins.catalogue(kind)
+        chosen = {name: choose(kind, name, tables.get(name, {}), factories) for name in names}
+        return {
+            name: await self._stack.enter_async_context(factory.open(config, self._gateway))
+            for name, (factory, config) in chosen.items()
+        }
+
+    def installed(
+        self, kind: str, wanted: Iterable[str] | None, default: Iterable[str], tables: Mapping[str, Table]
+    ) -> tuple[str, ...]:
+        """The names asked for, or those of the default that are installed or have a table of their own."""
+        if wanted is not None:
+            return tuple(wanted)
+        factories = self._plugins.catalogue(kind)
+        return tuple(name for name in default if name in factories or name in tables)
+
+    async def upstreams(self) -> dict[str, Upstream]:
+        settings = self._gateway.settings
+        tables = settings.providers
+        if not tables:
+            tables = {"mock": {}}
+            self._gateway.mock = True
+        elif set(tables) == {"mock"}:
+            self._gateway.mock = True
+        factories = self._plugins.catalogue("providers")
+        opened: dict[str, Upstream] = {}
+        for name, table in tables.items():
+            factory = find("providers", name, table, factories)
+            resilience, own = split_resilience(name, table, factory.config)
+            config = decode(own, factory.config, f"providers.{name}")
+            provider = await self._stack.enter_async_context(factory.open(config, self._gateway))
+            opened[name] = Upstream(name, provider, resilience)
+        return opened
+
+
+def _authentication(settings: Settings) -> str | Table:
+    if settings.auth is not None:
+        return settings.auth
+    return "open" if settings.profile == "development" else "static"

@@ -1,0 +1,249 @@
+"""One inference, start to finish. Read `infer` first: it is the table of contents."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from asahi_kernel.calling import call
+from asahi_kernel.errors import AsahiError
+from asahi_kernel.fingerprint import fingerprint
+from asahi_kernel.records import Lookup
+from asahi_kernel.relay import Relay
+from asahi_kernel.rendering import render
+from asahi_kernel.routing import route
+from asahi_kernel.settlement import foresee, settle, settle_failure
+from asahi_kernel.types import Completion, Hit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asahi_kernel.answer import Answer
+    from asahi_kernel.gateway import Gateway
+    from asahi_kernel.trace import Trace
+    from asahi_kernel.types import Candidate, Principal, Request
+
+log = logging.getLogger(__name__)
+
+
+async def infer(
+    gateway: Gateway, request: Request, principal: Principal, trace: Trace, relay: Relay | None = None
+) -> Answer:
+    """Answer one request, through `relay` as it comes if there is one. Settled exactly once, whatever happens."""
+    try:
+        request = await admit(gateway, request, principal, trace)
+        hit = await recall(gateway, request, principal, trace)
+        if hit is None:
+            completion = await pay(gateway, request, principal, trace, relay)
+        else:
+            trace.model = hit.completion.model
+            completion = await release(gateway, request, hit.completion, principal)
+        if relay is not None and not relay.started:
+            relay.replay(completion)
+    except BaseException as error:
+        settle_failure(gateway, request, principal, trace, error)
+        raise
+    else:
+        return settle(gateway, request, principal, trace, completion, hit)
+    finally:
+        await close(gateway, principal, trace)
+
+
+def stream(gateway: Gateway, request: Request, principal: Principal, trace: Trace) -> Relay:
+    """The same, detached from the client: the relay gives the chunks and at last the `Answer`, or raises."""
+    relay = Relay()
+
+    async def own() -> None:
+        try:
+            relay.finish(await infer(gateway, request, principal, trace, relay))
+        except BaseException as error:
+            relay.fail(error if isinstance(error, AsahiError) else AsahiError("the stream was cut"))
+            if not isinstance(error, Exception):
+                raise
+            if not isinstance(error, AsahiError):
+                log.exception("request %s failed", trace.request_id)
+
+    gateway.detach(own())
+    return relay
+
+
+async def rehearse(gateway: Gateway, request: Request, principal: Principal, trace: Trace) -> Answer:
+    """A dry run: the same decision, but nobody is called, nothing is paid and nothing recorded."""
+    request = await admit(gateway, request, principal, trace)
+    shaped = render(await shape(gateway, request, principal))
+    ranked = await route(gateway, shaped, principal, trace)
+    return foresee(gateway, shaped, trace, ranked[0])
+
+
+async def admit(gateway: Gateway, request: Request, principal: Principal, trace: Trace) -> Request:
+    """Policies fail closed: whatever they raise stops the request."""
+    for policy in gateway.policies.values():
+        request = await policy.admit(request, principal)
+    trace.mark("admission")
+    return request
+
+
+async def recall(gateway: Gateway, request: Request, principal: Principal, trace: Trace) -> Hit | None:
+    """Caches fail open: a broken tier is a miss. An identical request under way is waited for and shared."""
+    if request.terms.cache != "on" or request.n > 1:
+        trace.cache_status = "bypass"
+        return None
+    trace.key = fingerprint(request, gateway.salts.of(principal.org))
+    hit = await _ask(gateway, request, principal, trace)
+    if hit is None and gateway.settings.cache.single_flight:
+        hit = await _join(gateway, request, trace)
+    trace.mark("cache_lookup")
+    return hit
+
+
+async def pay(
+    gateway: Gateway, request: Request, principal: Principal, trace: Trace, relay: Relay | None
+) -> Completion:
+    """What a miss costs: shaped, routed, reserved, called, released, remembered."""
+    with gateway.flights.lead(trace.key) as flight:
+        shaped = render(await shape(gateway, request, principal))
+        ranked = await route(gateway, shaped, principal, trace)
+        await reserve(gateway, shaped, principal, ranked, trace)
+        trace.mark("routing")
+        live = relay if not gateway.output_policies else None
+        completion = await call(gateway, shaped, principal, ranked, trace, live)
+        trace.mark("inference")
+        completion = await release(gateway, shaped, completion, principal)
+        if cacheable(request, completion, trace):
+            flight.land(completion)
+            await remember(gateway, request, principal, completion, trace)
+    return completion
+
+
+async def shape(gateway: Gateway, request: Request, principal: Principal) -> Request:
+    """Transforms fail open: the request goes on as it was."""
+    for name, transform in gateway.transforms.items():
+        try:
+            request = await transform.apply(request, principal)
+        except Exception:  # noqa: BLE001 - fails open
+            _fault(gateway, "transform", name)
+    return request
+
+
+async def reserve(
+    gateway: Gateway, request: Request, principal: Principal, ranked: Sequence[Candidate], trace: Trace
+) -> None:
+    """Settlements hold the worst case of the dearest candidate that may be called; closed on any failure."""
+    if gateway.settlements:
+        worst = max((candidate.cost or 0 for candidate in ranked), default=0)
+        trace.reserved = True
+        for settlement in gateway.settlements:
+            await settlement.reserve(trace.request_id, principal, worst)
+
+
+async def release(gateway: Gateway, request: Request, completion: Completion, principal: Principal) -> Completion:
+    """The policies that look at answers, in reverse, on hits too. They fail closed."""
+    for policy in gateway.output_policies:
+        completion = await policy.release(request, completion, principal)
+    return completion
+
+
+async def remember(
+    gateway: Gateway, request: Request, principal: Principal, completion: Completion, trace: Trace
+) -> None:
+    """Every tier may keep the answer; a tier that fails loses only its own copy."""
+    key = trace.key or fingerprint(request, gateway.salts.of(principal.org))
+    for name, tier in gateway.tiers.items():
+        breaker = gateway.tier_breakers[name]
+        if not breaker.enter():
+            continue
+        try:
+            async with asyncio.timeout(gateway.settings.cache.timeout_ms / 1e3):
+                await tier.put(key, request, principal, completion)
+        except Exception:  # noqa: BLE001 - fails open
+            breaker.fail()
+            _fault(gateway, "cache", name)
+        else:
+            breaker.succeed()
+
+
+async def close(gateway: Gateway, principal: Principal, trace: Trace) -> None:
+    """Give back what was reserved, shielded from the client and from cancellation."""
+    if trace.reserved:
+        billed = sum(attempt.cost or 0 for attempt in trace.attempts)
+        await asyncio.shield(gateway.detach(_settle_all(gateway, principal, trace.request_id, billed)))
+
+
+def cacheable(request: Request, completion: Completion, trace: Trace) -> bool:
+    """Only whole answers are kept: never a truncated, filtered or broken one, never one of several."""
+    return (
+        request.terms.cache != "off"
+        and request.n == 1
+        and completion.finish_reason in {"stop", "tool_calls"}
+        and not trace.inexact
+    )
+
+
+async def _ask(gateway: Gateway, request: Request, principal: Principal, trace: Trace) -> Hit | None:
+    for position, (name, tier) in enumerate(gateway.tiers.items(), 1):
+        breaker = gateway.tier_breakers[name]
+        if not breaker.enter():
+            trace.lookups.append(Lookup(tier=position, asked=False, reason="tier is resting after failures"))
+            continue
+        try:
+            async with asyncio.timeout(gateway.settings.cache.timeout_ms / 1e3):
+                hit = await tier.get(trace.key, request, principal)
+        except Exception as error:  # noqa: BLE001 - a broken tier is a miss
+            breaker.fail()
+            _fault(gateway, "cache", name)
+            trace.lookups.append(Lookup(tier=position, reason=f"tier failed: {type(error).__name__}"))
+            continue
+        breaker.succeed()
+        reason = "no entry" if hit is None else _unfit(gateway, request, hit)
+        if hit is not None and not reason:
+            trace.lookups.append(Lookup(tier=hit.tier, hit=True, similarity=hit.similarity))
+            return _stored(hit)
+        trace.lookups.append(Lookup(tier=position, reason=reason))
+    return None
+
+
+async def _join(gateway: Gateway, request: Request, trace: Trace) -> Hit | None:
+    completion = await gateway.flights.follow(trace.key)
+    if completion is None:
+        return None
+    hit = _stored(Hit(completion=completion, tier=1, entry_id=trace.request_id))
+    if _unfit(gateway, request, hit):
+        return None
+    trace.lookups.append(Lookup(tier=1, hit=True, reason="shared with an identical request under way"))
+    return hit
+
+
+def _unfit(gateway: Gateway, request: Request, hit: Hit) -> str:
+    """Why an entry may not be served today, or nothing."""
+    model = gateway.registry.by_name.get(hit.completion.model)
+    if model is None:
+        return "its model is no longer registered"
+    floor = request.terms.quality_threshold
+    if floor is not None and model.quality_score < floor:
+        return f"its model's quality {model.quality_score:.2f} < {floor:.2f}"
+    return ""
+
+
+def _stored(hit: Hit) -> Hit:
+    usage = hit.completion.usage
+    if usage is None:
+        return hit
+    return msgspec.structs.replace(
+        hit, completion=msgspec.structs.replace(hit.completion, usage=msgspec.structs.replace(usage, source="stored"))
+    )
+
+
+async def _settle_all(gateway: Gateway, principal: Principal, request_id: str, cost: int) -> None:
+    for settlement in gateway.settlements:
+        try:
+            await settlement.settle(request_id, principal, cost)
+        except Exception:  # noqa: BLE001 - the lease ends by itself; the others must still be settled
+            _fault(gateway, "settlement", type(settlement).__name__)
+
+
+def _fault(gateway: Gateway, kind: str, name: str) -> None:
+    gateway.faults[f"{kind}.{name}"] += 1
+    log.warning("%s %s failed", kind, name, exc_info=True)

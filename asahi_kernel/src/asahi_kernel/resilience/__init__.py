@@ -1,0 +1,1 @@
+"""What keeps one failing part from becoming everybody's failure."""

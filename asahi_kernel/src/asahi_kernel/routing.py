@@ -1,0 +1,101 @@
+"""The route stage: every registered model becomes a candidate, and the rules narrow and order the candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from asahi_kernel.errors import AsahiError, NoRoute, PluginError, Unavailable
+from asahi_kernel.money import count_input, expect_output, plain
+from asahi_kernel.records import RuleNote
+from asahi_kernel.types import Candidate, Model, Verdict
+
+if TYPE_CHECKING:
+    from asahi_kernel.gateway import Gateway
+    from asahi_kernel.trace import Trace
+    from asahi_kernel.types import Principal, Request
+
+
+async def route(gateway: Gateway, request: Request, principal: Principal, trace: Trace) -> Sequence[Candidate]:
+    """The candidates that may answer, best first, at least one; every rule's verdict goes to the trace.
+
+    Raises `NoRoute`, or `Unavailable` where only the providers' health is in the way. A rule that fails stops the
+    request: routing around a bound nobody checked would break it.
+    """
+    trace.candidates = candidates = consider(gateway.registry.models, request)
+    if not candidates:
+        raise Unavailable("no model is registered whose provider is configured", code="no_provider", retry_after=30)
+    for name, rule in gateway.rules.items():
+        verdict = _judged(name, candidates, await rule.rank(request, principal, candidates))
+        trace.rules.append(RuleNote(rule=name, dropped=verdict.dropped, order=tuple(c.name for c in verdict.kept)))
+        trace.relaxed += verdict.relaxed
+        if not verdict.kept:
+            raise _dead_end(request, trace, name, candidates)
+        candidates = verdict.kept
+    trace.ranked = candidates
+    return candidates
+
+
+def consider(models: Sequence[Model], request: Request) -> tuple[Candidate, ...]:
+    """Each model with its estimate for this request: the cost of the expected tokens, in nUSD."""
+    tokens = count_input(request)
+    output = expect_output(tokens, request.max_tokens)
+    task = request.terms.task_type or "general"
+    return tuple(
+        Candidate(
+            model=model,
+            cost=None if model.prices is None else model.prices.plain(tokens, output) * request.n,
+            quality=model.task_quality.get(task, model.quality_score),
+            latency_ms=model.avg_latency_ms,
+        )
+        for model in models
+    )
+
+
+def _judged(rule: str, given: Sequence[Candidate], ranking: Sequence[Candidate] | Verdict) -> Verdict:
+    verdict = ranking if isinstance(ranking, Verdict) else Verdict(tuple(ranking))
+    names = {candidate.name for candidate in given}
+    kept = [candidate.name for candidate in verdict.kept]
+    if invented := [name for name in kept if name not in names]:
+        raise PluginError(f"rule {rule!r} returned {invented[0]!r}, which it was not given")
+    if len(kept) + len(verdict.dropped) < len(names):
+        silent = dict.fromkeys(names.difference(kept, verdict.dropped), "dropped without a reason")
+        verdict = Verdict(verdict.kept, {**verdict.dropped, **silent}, verdict.relaxed)
+    return verdict
+
+
+def _dead_end(request: Request, trace: Trace, rule: str, given: Sequence[Candidate]) -> AsahiError:
+    dropped = trace.rules[-1].dropped
+    if rule == "health":
+        return Unavailable(
+            "every provider that could answer is resting after failures", code="no_provider", retry_after=5
+        )
+    if dropped and all(reason.startswith("context") for reason in dropped.values()):
+        largest = max(candidate.model.max_input_tokens for candidate in trace.candidates)
+        return NoRoute(
+            f"the request is larger than every candidate's context; the largest is {largest} tokens",
+            code="context_too_long",
+            details={"largest_context": largest},
+        )
+    if dropped and all(reason.startswith("price unknown") for reason in dropped.values()):
+        return NoRoute("cost_budget cannot be checked: no candidate's price is known", code="price_unknown")
+    return NoRoute(
+        f"no model meets the request; rule {rule!r} dropped the last ones",
+        details={"rule": rule, "dropped": dict(dropped), "nearest": _nearest(request, given)},
+    )
+
+
+def _nearest(request: Request, given: Sequence[Candidate]) -> dict[str, dict[str, object]]:
+    """Per stated bound, the model that comes closest and its value."""
+    terms = request.terms
+    nearest: dict[str, dict[str, object]] = {}
+    if terms.quality_threshold is not None:
+        best = max(given, key=lambda each: each.quality)
+        nearest["quality_threshold"] = {"model": best.name, "value": best.quality}
+    if terms.latency_budget_ms is not None:
+        fastest = min(given, key=lambda each: each.latency_ms)
+        nearest["latency_budget_ms"] = {"model": fastest.name, "value": fastest.latency_ms}
+    if terms.cost_budget is not None and (priced := [each for each in given if each.cost is not None]):
+        cheapest = min(priced, key=lambda each: each.cost or 0)
+        nearest["cost_budget"] = {"model": cheapest.name, "value": plain(cheapest.cost)}
+    return nearest

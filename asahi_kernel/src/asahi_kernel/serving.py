@@ -1,0 +1,87 @@
+"""Serving: the application as worker processes start it, and the drain that their server announces."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asahi_kernel.config import read
+from asahi_kernel.errors import ConfigError
+from asahi_kernel.gateway import Gateway
+from asahi_kernel.logs import configure
+from asahi_kernel.server import EdgeLimits, run
+from asahi_kernel.settings import Settings
+
+if TYPE_CHECKING:
+    from litestar import Litestar
+
+log = logging.getLogger("asahi")
+
+#: How the command line reaches worker processes: a JSON object of dotted keys, laid over file and environment.
+OVERRIDES = "ASAHI__COMMAND_LINE"
+_gateways: list[Gateway] = []
+
+
+def settings(path: Path | None = None) -> Settings:
+    """The settings of this process: command line over environment over file over defaults."""
+    overrides = json.loads(os.environ.get(OVERRIDES, "{}"))
+    env = {key: value for key, value in os.environ.items() if key != OVERRIDES}
+    if path is not None:
+        env["ASAHI_CONFIG"] = str(path)
+    return read(None, env, overrides)
+
+
+def factory() -> Litestar:
+    """The application, made from the environment alone so that every worker can make its own."""
+    from asahi_kernel.app import create_app
+
+    found = settings()
+    configure(found.logging)
+    gateway = Gateway(found)
+    _gateways.append(gateway)
+    return create_app(found, gateway=gateway)
+
+
+def drain() -> None:
+    """The server of this process stops taking requests: readiness turns false."""
+    for gateway in _gateways:
+        gateway.draining = True
+
+
+def serve(found: Settings) -> int:
+    """Serve until told to stop; the exit status."""
+    api = found.api
+    if api.workers > 1 and found.storage in ("memory", {"type": "memory"}) and not api.allow_split_state:
+        raise ConfigError(
+            f"api.workers: {api.workers} workers would each have their own memory storage, cache and limits; use 1, "
+            "a shared storage, or say api.allow_split_state: true"
+        )
+    limits = EdgeLimits(
+        bind_host=api.host,
+        allowed_hosts=api.allowed_hosts,
+        max_headers=api.max_headers,
+        max_header_bytes=api.max_header_bytes,
+        max_body_bytes=api.max_body_bytes,
+        max_inference_body_bytes=api.max_inference_body_bytes,
+        header_timeout_s=api.header_timeout_s,
+        body_timeout_s=api.body_timeout_s,
+    )
+
+    def ready(port: int) -> None:
+        shown = f"[{api.host}]" if ":" in api.host else api.host
+        print(f"Asahi listens on http://{shown}:{port}  (docs: /docs, health: /health)", file=sys.stderr, flush=True)
+
+    return run(
+        "asahi_kernel.serving:factory",
+        host=api.host,
+        port=api.port,
+        workers=api.workers,
+        drain_s=api.drain_s,
+        limits=limits,
+        on_ready=ready,
+        on_drain=drain,
+    )

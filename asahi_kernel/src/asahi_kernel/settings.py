@@ -1,0 +1,155 @@
+"""The shape of the configuration file, with every default. A plugin's table stays raw until its owner is known."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from msgspec import Meta
+
+from asahi_kernel.factory import Config
+from asahi_kernel.types import Capability
+
+Table: TypeAlias = dict[str, Any]
+Positive: TypeAlias = Annotated[int, Meta(ge=1)]
+Seconds: TypeAlias = Annotated[float, Meta(gt=0)]
+Name: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
+
+
+class Api(Config, frozen=True):
+    """The HTTP side. Sizes are in bytes."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8000
+    workers: Positive = 1
+    allowed_hosts: tuple[str, ...] = ()
+    max_body_bytes: Positive = 1 << 20
+    max_inference_body_bytes: Positive = 20 << 20
+    max_json_depth: Positive = 64
+    max_json_structure: Positive = 400_000
+    max_headers: Positive = 100
+    max_header_bytes: Positive = 16 << 10
+    header_timeout_s: Seconds = 10
+    body_timeout_s: Seconds = 30
+    max_inflight: Positive = 512
+    max_queue: Annotated[int, Meta(ge=0)] = 512
+    queue_timeout_s: Seconds = 2
+    drain_s: Seconds = 120
+    allow_split_state: bool = False
+    strict_fields: bool = False
+    docs: bool = True
+
+
+class ModelProfile(Config, frozen=True):
+    """A model as written in the file. Prices are in dollars per 1,000 tokens; absent means unknown, never zero."""
+
+    name: Name
+    provider: str
+    api_model: str | None = None
+    cost_per_1k_input_tokens: Annotated[float, Meta(ge=0)] | None = None
+    cost_per_1k_output_tokens: Annotated[float, Meta(ge=0)] | None = None
+    cost_per_1k_cache_read_tokens: Annotated[float, Meta(ge=0)] | None = None
+    cost_per_1k_cache_write_tokens: Annotated[float, Meta(ge=0)] | None = None
+    avg_latency_ms: Annotated[float, Meta(gt=0)] = 500.0
+    quality_score: Annotated[float, Meta(ge=0, le=5)] = 3.5
+    task_quality: dict[str, Annotated[float, Meta(ge=0, le=5)]] = {}
+    max_input_tokens: Positive = 128_000
+    max_output_tokens: Positive = 4_096
+    description: str = ""
+    availability: Literal["available", "degraded", "unavailable"] = "available"
+    region: Literal["us", "eu", "ap"] | None = None
+    capabilities: tuple[Capability, ...] = ("tools", "vision", "json_schema", "streaming")
+
+
+class Cache(Config, frozen=True):
+    """What all tiers share. `tiers` None means every default tier that is installed."""
+
+    tiers: tuple[str, ...] | None = None
+    ttl_seconds: Positive = 86_400
+    ttl_jitter: Annotated[float, Meta(ge=0, le=0.5)] = 0.05
+    max_entries: Positive = 10_000
+    max_bytes: Positive = 256 << 20
+    cleanup_interval_seconds: Positive = 300
+    timeout_ms: Positive = 250
+    single_flight: bool = True
+
+
+class Routing(Config, frozen=True):
+    """`rules` None means every default rule that is installed."""
+
+    rules: tuple[str, ...] | None = None
+    transforms: tuple[str, ...] = ()
+    max_fallbacks: Annotated[int, Meta(ge=0, le=10)] = 3
+
+
+class Governance(Config, frozen=True):
+    policies: tuple[str, ...] = ()
+
+
+class Pricing(Config, frozen=True):
+    """`baseline_model` None means the registered model of the highest quality, ties to the cheaper."""
+
+    baseline_model: str | None = None
+
+
+class Streams(Config, frozen=True):
+    """What happens upstream when the client leaves: `abort` cancels the call, `drain` lets it finish within the cap."""
+
+    on_disconnect: Literal["abort", "drain"] = "abort"
+    drain_cap_tokens: Positive = 2_000
+
+
+class BreakerSettings(Config, frozen=True):
+    consecutive_failures: Positive = 3
+    open_s: Seconds = 60
+    failure_rate: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    min_calls: Positive = 20
+    first_probe_s: Seconds = 5
+
+
+class Resilience(Config, frozen=True):
+    """The kernel's part of a `providers.<name>` table; the rest of the table is the plugin's."""
+
+    first_token_timeout_s: Seconds = 15
+    idle_timeout_s: Seconds = 30
+    timeout_s: Seconds = 30
+    stream_timeout_s: Seconds = 120
+    max_retries: Annotated[int, Meta(ge=0, le=10)] = 2
+    backoff_base_s: Seconds = 0.5
+    backoff_cap_s: Seconds = 8
+    breaker: BreakerSettings = BreakerSettings()
+
+
+class Logging(Config, frozen=True):
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    format: Literal["json", "text"] = "json"
+
+
+class Settings(Config, frozen=True):
+    """The whole file.
+
+    A plural table holds many backends by name; `auth`, `storage` and `counter` hold the only one, as a name or a table
+    with `type`. `auth` None means `open` in the development profile, else keys.
+    """
+
+    api: Api = Api()
+    auth: str | Table | None = None
+    storage: str | Table = "memory"
+    counter: str | Table = "memory"
+    models: tuple[ModelProfile, ...] | None = None
+    aliases: dict[str, str] = {}
+    pricing: Pricing = Pricing()
+    routing: Routing = Routing()
+    cache: Cache = Cache()
+    governance: Governance = Governance()
+    streams: Streams = Streams()
+    logging: Logging = Logging()
+    providers: dict[str, Table] = {}
+    embedders: dict[str, Table] = {}
+    vector_stores: dict[str, Table] = {}
+    cache_tiers: dict[str, Table] = {}
+    policies: dict[str, Table] = {}
+    transforms: dict[str, Table] = {}
+    rules: dict[str, Table] = {}
+    sinks: dict[str, Table] = {}
+    services: dict[str, Table] = {}
+    profile: Literal["development", "production"] = "production"

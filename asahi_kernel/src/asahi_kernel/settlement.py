@@ -1,0 +1,306 @@
+"""Settlement: one admitted request becomes one bill, one event, one decision, and the answer that tells of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from asahi_kernel.answer import Alternative, Answer, Bill, Route
+from asahi_kernel.calling import Aborted
+from asahi_kernel.errors import AsahiError
+from asahi_kernel.money import count_input, expect_output
+from asahi_kernel.records import Decision, Event, Status
+from asahi_kernel.types import Candidate, Completion, Hit, Model, Usage
+
+if TYPE_CHECKING:
+    from asahi_kernel.gateway import Gateway
+    from asahi_kernel.trace import Trace
+    from asahi_kernel.types import Principal, Request
+
+_TECHNIQUES = {1: "exact_cache", 2: "semantic_cache", 3: "intermediate_cache"}
+_NOTHING = Usage()
+
+
+def settle(
+    gateway: Gateway, request: Request, principal: Principal, trace: Trace, completion: Completion, hit: Hit | None
+) -> Answer:
+    """Close an answered request: journalled before this returns."""
+    trace.mark("post_processing")
+    usage = completion.usage or _NOTHING
+    bill = _bill(gateway, request, trace, usage, hit)
+    answer = Answer(
+        request_id=trace.request_id,
+        timestamp=trace.timestamp,
+        completion=completion,
+        usage=usage,
+        bill=bill,
+        route=_route(request, trace, completion, hit),
+        hit=hit,
+        cache_status=f"t{hit.tier}" if hit else trace.cache_status,
+        billed_tokens=sum(each.input_tokens + each.output_tokens for each in trace.attempts if each.billed),
+        techniques=tuple(name for name in bill.saved_by if name != "failed_attempts"),
+        latency_ms=trace.elapsed_ms(),
+        ttft_ms=trace.ttft_ms,
+        breakdown=trace.breakdown,
+        attempts=len(trace.attempts),
+        warnings=tuple(trace.warnings if bill.price_known else [*trace.warnings, "price_unknown"]),
+    )
+    _record(gateway, request, principal, trace, "ok", None, answer)
+    return answer
+
+
+def foresee(gateway: Gateway, request: Request, trace: Trace, chosen: Candidate) -> Answer:
+    """The answer of a dry run: what would be chosen, and what it is estimated to cost; nothing is recorded."""
+    tokens = count_input(request)
+    usage = Usage(tokens, expect_output(tokens, request.max_tokens), source="estimated")
+    baseline = _baseline_model(gateway, request)
+    before = baseline.prices.plain(*_sizes(usage)) if baseline and baseline.prices else 0
+    bill = Bill(
+        cost=chosen.cost,
+        baseline_cost=before,
+        saved=before - chosen.cost if chosen.cost is not None else 0,
+        baseline_model=baseline.name if baseline else None,
+        price_version=chosen.model.price_version,
+    )
+    trace.mark("routing")
+    completion = Completion(model=chosen.name, provider=chosen.model.provider, usage=usage)
+    route = _route(request, trace, completion, None)
+    return Answer(
+        request_id=trace.request_id,
+        timestamp=trace.timestamp,
+        completion=completion,
+        usage=usage,
+        bill=bill,
+        route=msgspec.structs.replace(route, alternatives=alternatives(request, trace, chosen.name)),
+        cache_status="bypass",
+        latency_ms=trace.elapsed_ms(),
+        breakdown=trace.breakdown,
+        warnings=("dry_run: money and tokens are estimates, nothing was called",),
+    )
+
+
+def settle_failure(
+    gateway: Gateway, request: Request, principal: Principal, trace: Trace, error: BaseException
+) -> None:
+    """Close a request that ends in an error. What was billed is charged: failures lower savings."""
+    trace.mark("inference" if trace.dispatched else "admission")
+    if isinstance(error, Aborted) or not isinstance(error, Exception):
+        status: Status = "aborted"
+    elif isinstance(error, AsahiError) and not trace.dispatched:
+        status = "denied"
+    else:
+        status = "failed"
+    code = error.code if isinstance(error, AsahiError) else "internal"
+    _record(gateway, request, principal, trace, status, code, None)
+
+
+def _record(
+    gateway: Gateway,
+    request: Request,
+    principal: Principal,
+    trace: Trace,
+    status: Status,
+    error: str | None,
+    answer: Answer | None,
+) -> None:
+    bill = answer.bill if answer else _failure_bill(trace)
+    completion = answer.completion if answer else None
+    usage = answer.usage if answer else _billed(trace)
+    terms = request.terms
+    hit = answer.hit if answer else None
+    event = Event(
+        request_id=trace.request_id,
+        timestamp=trace.timestamp,
+        org_id=principal.org,
+        route=trace.route,
+        status=status,
+        client_request_id=terms.client_request_id,
+        user_id=principal.user,
+        key_id=principal.key_id,
+        error=error,
+        task_type=terms.task_type or "general",
+        routing_mode=terms.mode,
+        model_requested=request.model,
+        model_selected=completion.model if completion else (trace.attempts[-1].model if trace.attempts else ""),
+        provider=completion.provider if completion else (trace.attempts[-1].provider if trace.attempts else ""),
+        cache_hit=hit is not None,
+        cache_tier=hit.tier if hit else 0,
+        cache_similarity=hit.similarity if hit else None,
+        cache_entry_id=hit.entry_id if hit else None,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cached_tokens=usage.cached_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        billed_tokens=sum(each.input_tokens + each.output_tokens for each in trace.attempts if each.billed),
+        usage_source="stored" if hit else usage.source,
+        latency_ms=trace.elapsed_ms(),
+        ttft_ms=trace.ttft_ms,
+        latency_breakdown=trace.breakdown,
+        cost=bill.cost,
+        baseline_cost=bill.baseline_cost,
+        overhead_cost=bill.overhead_cost,
+        saved=bill.saved,
+        baseline_model=bill.baseline_model,
+        price_version=bill.price_version,
+        saved_by=bill.saved_by,
+        techniques=answer.techniques if answer else (),
+        tags=terms.tags,
+        routing_reason=answer.route.reason if answer else "",
+        fallback_used=bool(trace.relaxed) or _fell_back(trace),
+        attempts=tuple(trace.attempts),
+        quality_score=answer.route.predicted_quality if answer else None,
+        warnings=answer.warnings if answer else tuple(trace.warnings),
+    )
+    gateway.journal.add(event, _decision(request, event, trace))
+
+
+def _decision(request: Request, event: Event, trace: Trace) -> Decision:
+    terms = request.terms
+    return Decision(
+        request_id=event.request_id,
+        org_id=event.org_id,
+        user_id=event.user_id,
+        timestamp=event.timestamp,
+        mode=event.routing_mode,
+        task_type=event.task_type,
+        required={"quality": terms.quality_threshold, "latency_ms": terms.latency_budget_ms, "cost": terms.cost_budget},
+        lookups=tuple(trace.lookups),
+        candidates=trace.candidates,
+        rules=tuple(trace.rules),
+        chosen=event.model_selected or None,
+        reason=event.routing_reason or (event.error or ""),
+        attempts=event.attempts,
+        cost=event.cost,
+        baseline_cost=event.baseline_cost,
+        saved=event.saved,
+        baseline_model=event.baseline_model,
+        price_version=event.price_version,
+    )
+
+
+def _bill(gateway: Gateway, request: Request, trace: Trace, usage: Usage, hit: Hit | None) -> Bill:
+    baseline = _baseline_model(gateway, request)
+    before = 0
+    if baseline is not None and baseline.prices is not None:
+        before = baseline.prices.plain(*_sizes(usage))
+    named = baseline.name if baseline else None
+    if hit is not None:
+        version = baseline.price_version if baseline else None
+        return Bill(
+            baseline_cost=before,
+            saved=before,
+            saved_by={_TECHNIQUES[hit.tier]: before},
+            baseline_model=named,
+            price_version=version,
+        )
+    model = gateway.registry.by_name[trace.attempts[-1].model]
+    if model.prices is None or any(attempt.cost is None for attempt in trace.attempts):
+        return Bill(cost=None, baseline_model=named, price_version=model.price_version)
+    cost = sum(attempt.cost or 0 for attempt in trace.attempts)
+    if baseline is None or baseline.prices is None:
+        before = cost
+    saved_by = _saved_by(before, model.prices.plain(*_sizes(usage)), usage, trace)
+    return Bill(
+        cost=cost,
+        baseline_cost=before,
+        saved=before - cost,
+        saved_by=saved_by,
+        baseline_model=named,
+        price_version=model.price_version,
+    )
+
+
+def _saved_by(before: int, uncached: int, usage: Usage, trace: Trace) -> Mapping[str, int]:
+    """Telescoping from the baseline to the bill, so that the parts sum exactly."""
+    paid = trace.attempts[-1].cost or 0
+    failed = sum(attempt.cost or 0 for attempt in trace.attempts[:-1])
+    parts = {"routing": before - uncached, "prompt_caching": uncached - paid, "failed_attempts": -failed}
+    return {name: amount for name, amount in parts.items() if amount}
+
+
+def _failure_bill(trace: Trace) -> Bill:
+    if any(attempt.cost is None for attempt in trace.attempts):
+        return Bill(cost=None)
+    cost = sum(attempt.cost or 0 for attempt in trace.attempts)
+    return Bill(cost=cost, saved=-cost, saved_by={"failed_attempts": -cost} if cost else {})
+
+
+def _billed(trace: Trace) -> Usage:
+    billed = [attempt for attempt in trace.attempts if attempt.billed]
+    if not billed:
+        return _NOTHING
+    return Usage(
+        sum(attempt.input_tokens for attempt in billed),
+        sum(attempt.output_tokens for attempt in billed),
+        source="estimated",
+    )
+
+
+def _sizes(usage: Usage) -> tuple[int, int]:
+    return usage.input_tokens, usage.output_tokens
+
+
+def _baseline_model(gateway: Gateway, request: Request) -> Model | None:
+    """The model the caller would have used: the named one, else the configured or best one."""
+    if request.model is not None:
+        return gateway.registry.by_name.get(request.model)
+    return gateway.registry.baseline
+
+
+def _route(request: Request, trace: Trace, completion: Completion, hit: Hit | None) -> Route:
+    chosen = next((each for each in trace.candidates if each.name == completion.model), None)
+    if hit is not None:
+        reason = f"answered from the {_TECHNIQUES[hit.tier].replace('_', ' ')}, {hit.age_s:.0f} s old"
+    else:
+        reason = explain_choice(request, trace, completion.model)
+    return Route(
+        mode=request.terms.mode,
+        reason=reason,
+        task_type=request.terms.task_type or "general",
+        task_confidence=1.0 if request.terms.task_type else 0.1,
+        predicted_quality=chosen.quality if chosen else None,
+        fallback_used=bool(trace.relaxed) or _fell_back(trace),
+        relaxed=trace.relaxed,
+        alternatives=alternatives(request, trace, request.model) if request.terms.mode == "explicit" else (),
+    )
+
+
+def explain_choice(request: Request, trace: Trace, chosen: str) -> str:
+    """One sentence on why this model."""
+    if request.terms.mode == "explicit":
+        return f"{chosen} was named by the caller"
+    if _fell_back(trace):
+        return f"fallback to {chosen} after {trace.attempts[0].model} failed"
+    return f"cheapest of {len(trace.ranked)} adequate models ({len(trace.candidates)} registered)"
+
+
+def alternatives(request: Request, trace: Trace, chosen: str | None) -> tuple[Alternative, ...]:
+    """Every other model with its estimate, largest saving against the chosen one first."""
+    named = next((each for each in trace.candidates if each.name == chosen), None)
+    found = [
+        Alternative(
+            model=each.name,
+            estimated_cost=each.cost,
+            estimated_quality=each.quality,
+            estimated_latency_ms=each.latency_ms,
+            savings_percent=_percent(each, named),
+        )
+        for each in trace.candidates
+        if each is not named
+    ]
+    return tuple(
+        sorted(found, key=lambda each: (each.savings_percent is None, -(each.savings_percent or 0.0), each.model))
+    )
+
+
+def _percent(candidate: Candidate, named: Candidate | None) -> float | None:
+    if named is None or not named.cost or candidate.cost is None:
+        return None
+    return round(100 * (named.cost - candidate.cost) / named.cost, 2)
+
+
+def _fell_back(trace: Trace) -> bool:
+    return bool(trace.attempts) and trace.attempts[-1].model != trace.attempts[0].model

@@ -1,0 +1,77 @@
+"""The trace of one request: what each stage found, and how long it took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from asahi_kernel.identity import new_id
+from asahi_kernel.records import Attempt, Lookup, RuleNote
+from asahi_kernel.types import Candidate
+
+
+class Trace:
+    """Written by the pipeline as it goes, read once when the request is settled. Times are in milliseconds."""
+
+    __slots__ = (
+        "_mark",
+        "_started",
+        "attempts",
+        "breakdown",
+        "cache_status",
+        "candidates",
+        "dispatched",
+        "inexact",
+        "key",
+        "lookups",
+        "model",
+        "ranked",
+        "relaxed",
+        "request_id",
+        "reserved",
+        "route",
+        "rules",
+        "timestamp",
+        "ttft_ms",
+        "warnings",
+    )
+
+    def __init__(self, route: str, request_id: str | None = None) -> None:
+        self.request_id = request_id or new_id()
+        self.route = route
+        self.timestamp = datetime.now(UTC)
+        self._started = self._mark = time.perf_counter()
+        self.key = b""
+        self.model = ""
+        self.cache_status = "miss"
+        self.inexact = False
+        self.dispatched = False
+        self.reserved = False
+        self.breakdown: dict[str, float] = {}
+        self.lookups: list[Lookup] = []
+        self.candidates: tuple[Candidate, ...] = ()
+        self.ranked: Sequence[Candidate] = ()
+        self.rules: list[RuleNote] = []
+        self.relaxed: tuple[str, ...] = ()
+        self.attempts: list[Attempt] = []
+        self.warnings: list[str] = []
+        self.ttft_ms: float | None = None
+
+    def mark(self, stage: str) -> None:
+        """All time since the last mark went to this stage."""
+        now = time.perf_counter()
+        self.breakdown[stage] = self.breakdown.get(stage, 0.0) + (now - self._mark) * 1e3
+        self._mark = now
+
+    def elapsed_ms(self) -> float:
+        return (time.perf_counter() - self._started) * 1e3
+
+    def first_byte(self) -> None:
+        """The first piece of the answer has come."""
+        if self.ttft_ms is None:
+            self.ttft_ms = self.elapsed_ms()
+
+    def warn(self, warning: str) -> None:
+        if warning not in self.warnings:
+            self.warnings.append(warning)
