@@ -122,7 +122,7 @@ def _record(
         error=error,
         task_type=terms.task_type or "general",
         routing_mode=terms.mode,
-        model_requested=request.model,
+        model_requested=request.model or terms.baseline,
         model_selected=completion.model if completion else (trace.attempts[-1].model if trace.attempts else ""),
         provider=completion.provider if completion else (trace.attempts[-1].provider if trace.attempts else ""),
         cache_hit=hit is not None,
@@ -245,9 +245,8 @@ def _sizes(usage: Usage) -> tuple[int, int]:
 
 def _baseline_model(gateway: Gateway, request: Request) -> Model | None:
     """The model the caller would have used: the named one, else the configured or best one."""
-    if request.model is not None:
-        return gateway.registry.by_name.get(request.model)
-    return gateway.registry.baseline
+    named = request.model or request.terms.baseline
+    return gateway.registry.baseline if named is None else gateway.registry.by_name.get(named)
 
 
 def _route(request: Request, trace: Trace, completion: Completion, hit: Hit | None) -> Route:

@@ -46,7 +46,8 @@ Task: TypeAlias = Literal[
 
 
 class Part(Struct, frozen=True, omit_defaults=True):
-    """One piece of a message. Only text is understood; any other type keeps its whole JSON object in `raw`."""
+    """One piece of a message. Only text is understood; any other type keeps its whole JSON object in `raw`, and so does
+    a text part with vendor fields."""
 
     type: str
     text: str | None = None
@@ -82,7 +83,8 @@ class Message(Struct, frozen=True, omit_defaults=True):
 
 
 class Tool(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A tool offered to the model. `parameters` is its JSON Schema as JSON; `extra` holds further fields."""
+    """A tool offered to the model. `parameters` is its JSON Schema as JSON. `extra` is a JSON object of further fields,
+    laid over ours member by member; a tool of another type than `function` is there whole."""
 
     type: str = "function"
     name: str = ""
@@ -110,11 +112,13 @@ class Terms(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What the caller wants of the answer without shaping it: bounds, preferences, labels. Never part of a cache key.
 
     `cost_budget` is in nano-dollars for this request, `latency_budget_ms` bounds the predicted time to first token.
+    `baseline` is the model that the caller named although Asahi may choose another.
     """
 
     mode: Mode = "autopilot"
     quality_threshold: float | None = None
     latency_budget_ms: int | None = None
+    baseline: str | None = None
     cost_budget: int | None = None
     quality_preference: Literal["low", "medium", "high", "max"] | None = None
     latency_preference: Literal["slow", "normal", "fast", "instant"] | None = None
@@ -134,8 +138,8 @@ class Terms(Struct, frozen=True, omit_defaults=True, kw_only=True):
 class Request(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One inference. Every field but `terms` shapes the answer, and so is part of every cache key by construction.
 
-    `model` is None when Asahi is to choose. `options` are further sampling fields as sorted (name, JSON) pairs; they
-    mean something only on `wire`, so a model of another wire is no candidate while there are any.
+    `model` is None when Asahi is to choose. `options` are further sampling fields as sorted (name, JSON) pairs. `wire`
+    is set when something in the request means something on that wire only: a model of another is then no candidate.
     """
 
     messages: tuple[Message, ...]

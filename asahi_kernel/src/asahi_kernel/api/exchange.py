@@ -155,10 +155,14 @@ def narrow(gateway: Gateway, asked: Asked, principal: Principal) -> Request:
 
 
 def named(gateway: Gateway, request: Request) -> Request:
-    """The request with an alias replaced by its model; raises `UnknownModel`."""
+    """The request with an alias replaced by its model; raises `UnknownModel`. Outside explicit mode a named model is
+    only the baseline to save against."""
     if request.model is None:
         return request
-    return msgspec.structs.replace(request, model=gateway.registry.find(request.model).name)
+    model = gateway.registry.find(request.model).name
+    if request.terms.mode == "explicit":
+        return msgspec.structs.replace(request, model=model)
+    return msgspec.structs.replace(request, model=None, terms=msgspec.structs.replace(request.terms, baseline=model))
 
 
 def acting(asked: Asked, principal: Principal) -> Principal:

@@ -54,8 +54,9 @@ class Capable:
         model = candidate.model
         if missing := needs - model.capabilities:
             return f"cannot do {', '.join(sorted(missing))}"
-        if request.options and self._gateway.upstreams[model.provider].wire != request.wire:
-            return f"does not speak the {request.wire} wire of {', '.join(name for name, _ in request.options)}"
+        if request.wire and self._gateway.upstreams[model.provider].wire != request.wire:
+            fields = ", ".join(name for name, _ in request.options) or "fields of messages or tools"
+            return f"does not speak the {request.wire} wire, which {fields} need"
         if request.max_tokens is not None and request.max_tokens > model.max_output_tokens:
             return f"max_tokens {request.max_tokens} > {model.max_output_tokens}"
         if tokens + (request.max_tokens or 0) > model.max_input_tokens:

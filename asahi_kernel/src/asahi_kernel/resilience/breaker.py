@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
 
 from asahi_kernel.settings import BreakerSettings
 
-_WINDOW_S = 30.0
+_HALF_WINDOW_S = 15.0
 
 
 class Breaker:
@@ -22,7 +21,8 @@ class Breaker:
         self._settings = settings or BreakerSettings()
         self._clock = clock
         self._failed_in_a_row = 0
-        self._calls: deque[tuple[float, bool]] = deque()
+        self._recent = _Tally(0.0)
+        self._before = _Tally(0.0)
         self._open_until = 0.0
         self._probe_at = 0.0
         self._probe_gap = 0.0
@@ -59,13 +59,12 @@ class Breaker:
         self._failed_in_a_row = 0
         if self.open:
             self._open_until, self._probing = 0.0, False
-            self._calls.clear()
-        elif self._calls:
-            self._note(True)
+            self._recent, self._before = _Tally(self._clock()), _Tally(0.0)
+        self._tally().good += 1
 
     def fail(self) -> None:
         self._failed_in_a_row += 1
-        self._note(False)
+        self._tally().bad += 1
         if self.open:
             self._probing = False
             if self._clock() >= self._open_until:
@@ -84,14 +83,26 @@ class Breaker:
         self._probe_gap = self._settings.first_probe_s
         self._probe_at = now + self._probe_gap
 
-    def _note(self, success: bool) -> None:
+    def _tally(self) -> _Tally:
         now = self._clock()
-        self._calls.append((now, success))
-        while self._calls and self._calls[0][0] < now - _WINDOW_S:
-            self._calls.popleft()
+        if now >= self._recent.begun + _HALF_WINDOW_S:
+            fresh = now < self._recent.begun + 2 * _HALF_WINDOW_S
+            self._before = self._recent if fresh else _Tally(now)
+            self._recent = _Tally(now)
+        return self._recent
 
     def _rate_too_high(self) -> bool:
-        failures = sum(not success for _, success in self._calls)
-        return len(self._calls) >= self._settings.min_calls and failures >= self._settings.failure_rate * len(
-            self._calls
-        )
+        bad = self._recent.bad + self._before.bad
+        calls = bad + self._recent.good + self._before.good
+        return calls >= self._settings.min_calls and bad >= self._settings.failure_rate * calls
+
+
+class _Tally:
+    """Calls of half a window."""
+
+    __slots__ = ("bad", "begun", "good")
+
+    def __init__(self, begun: float) -> None:
+        self.begun = begun
+        self.good = 0
+        self.bad = 0

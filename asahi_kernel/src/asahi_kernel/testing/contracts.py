@@ -1,0 +1,305 @@
+"""Contracts every backend must honour, one class per protocol."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from datetime import timedelta
+from typing import Any, ClassVar
+
+import msgspec
+import pytest
+
+from asahi_kernel.config import decode
+from asahi_kernel.errors import AsahiError, ConfigError, ProviderError, Unauthenticated
+from asahi_kernel.factory import Factory
+from asahi_kernel.gateway import Gateway
+from asahi_kernel.settings import Settings
+from asahi_kernel.testing.samples import ASK, HERE, MODEL, PARIS, THERE, candidate, decision, event
+from asahi_kernel.types import Completion, Model, Principal, Request, Verdict
+
+KEY, OTHER_KEY = b"k" * 32, b"o" * 32
+
+
+@pytest.mark.anyio
+class Contract:
+    """Say which factory, and its configuration table."""
+
+    factory: ClassVar[Factory[Any, Any]]
+    config: ClassVar[Mapping[str, Any]] = {}
+
+    @pytest.fixture
+    def anyio_backend(self) -> str:
+        return "asyncio"
+
+    @pytest.fixture
+    def gateway(self) -> Gateway:
+        return Gateway(Settings(profile="development"))
+
+    @pytest.fixture
+    async def subject(self, gateway: Gateway) -> AsyncIterator[Any]:
+        config = decode(dict(self.config), self.factory.config, self.factory.name)
+        async with self.factory.open(config, gateway) as subject:
+            yield subject
+
+    def test_a_misspelt_key_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match="no_such_key"):
+            decode({**self.config, "no_such_key": 1}, self.factory.config, self.factory.name)
+
+    async def test_it_opens_and_closes_twice(self, gateway: Gateway) -> None:
+        for _ in range(2):
+            config = decode(dict(self.config), self.factory.config, self.factory.name)
+            async with self.factory.open(config, gateway) as subject:
+                assert subject is not None
+
+
+class CacheTierContract(Contract):
+    """`tier` is the number that hits carry."""
+
+    tier: ClassVar[int] = 1
+
+    async def test_an_unknown_request_misses(self, subject: Any) -> None:
+        assert await subject.get(KEY, ASK, HERE) is None
+
+    async def test_what_was_put_is_got(self, subject: Any) -> None:
+        await subject.put(KEY, ASK, HERE, PARIS)
+        hit = await subject.get(KEY, ASK, HERE)
+        assert (hit.completion, hit.tier) == (PARIS, self.tier)
+
+    async def test_orgs_do_not_see_each_other_even_under_one_key(self, subject: Any) -> None:
+        await subject.put(KEY, ASK, HERE, PARIS)
+        assert await subject.get(KEY, ASK, THERE) is None
+
+    async def test_a_later_answer_replaces_the_earlier(self, subject: Any) -> None:
+        later = msgspec.structs.replace(PARIS, text="Paris, of course.")
+        await subject.put(KEY, ASK, HERE, PARIS)
+        await subject.put(KEY, ASK, HERE, later)
+        assert (await subject.get(KEY, ASK, HERE)).completion.text == later.text
+        assert len(await subject.entries("here")) == 1
+
+    async def test_clear_spares_other_orgs(self, subject: Any) -> None:
+        await subject.put(KEY, ASK, HERE, PARIS)
+        await subject.put(OTHER_KEY, ASK, THERE, PARIS)
+        assert await subject.clear("here") == 1
+        assert await subject.get(KEY, ASK, HERE) is None
+        assert await subject.get(OTHER_KEY, ASK, THERE) is not None
+
+    async def test_entries_are_told_per_org(self, subject: Any) -> None:
+        await subject.put(KEY, ASK, HERE, PARIS)
+        assert len(await subject.entries("here")) == 1
+        assert await subject.entries("there") == []
+
+    async def test_expire_spares_what_still_lives(self, subject: Any) -> None:
+        await subject.put(KEY, ASK, HERE, PARIS)
+        assert await subject.expire() == 0
+        assert await subject.get(KEY, ASK, HERE) is not None
+
+
+class ProviderContract(Contract):
+    """`model` is one that the provider can answer with. A provider that cannot stream needs nothing more."""
+
+    model: ClassVar[Model] = MODEL
+
+    async def test_a_completion_has_text_and_usage(self, subject: Any) -> None:
+        completion = await subject.complete(self.model, ASK)
+        assert isinstance(completion, Completion)
+        assert completion.text
+        assert completion.usage is None or completion.usage.input_tokens > 0
+
+    async def test_max_tokens_is_honoured(self, subject: Any) -> None:
+        completion = await subject.complete(self.model, msgspec.structs.replace(ASK, max_tokens=3))
+        assert completion.usage is None or completion.usage.output_tokens <= 3
+
+    async def test_a_stream_adds_up_and_ends_with_a_reason(self, subject: Any) -> None:
+        from asahi_kernel.draft import Draft
+
+        if not hasattr(subject, "stream"):
+            return
+        draft = Draft(self.model.name)
+        async for chunk in subject.stream(self.model, ASK):
+            draft.add(chunk)
+        assert draft.complete
+        assert draft.completion().text
+
+    async def test_a_stream_may_be_left_early(self, subject: Any) -> None:
+        if not hasattr(subject, "stream"):
+            return
+        source = subject.stream(self.model, ASK)
+        await anext(source)
+        await source.aclose()
+        assert (await subject.complete(self.model, ASK)).text
+
+    async def test_a_cancelled_call_leaves_the_provider_usable(self, subject: Any) -> None:
+        for _ in range(3):
+            task = asyncio.ensure_future(subject.complete(self.model, ASK))
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        assert (await subject.complete(self.model, ASK)).text
+
+    async def test_failures_are_provider_errors(self, subject: Any) -> None:
+        """Subclasses that can provoke a failure set `broken` to a request that fails."""
+        broken: Request | None = getattr(self, "broken", None)
+        if broken is not None:
+            with pytest.raises(ProviderError):
+                await subject.complete(self.model, broken)
+
+
+class AuthenticatorContract(Contract):
+    """`headers` are those of a caller that is let in, `strangers` those of callers that are not."""
+
+    headers: ClassVar[Mapping[str, str]] = {}
+    strangers: ClassVar[tuple[Mapping[str, str], ...]] = ()
+
+    async def test_a_caller_gets_a_principal(self, subject: Any) -> None:
+        principal = await subject.identify(self.headers)
+        assert isinstance(principal, Principal)
+        assert principal.org
+
+    async def test_a_stranger_is_refused_whatever_is_wrong(self, subject: Any) -> None:
+        for headers in self.strangers:
+            with pytest.raises(Unauthenticated):
+                await subject.identify(headers)
+
+
+class CounterContract(Contract):
+    async def test_takes_up_to_the_limit_and_no_more(self, subject: Any) -> None:
+        granted = [(await subject.take("here", "k", 1, 3, 60)).granted for _ in range(5)]
+        assert granted == [True, True, True, False, False]
+
+    async def test_a_refusal_takes_nothing_and_says_when(self, subject: Any) -> None:
+        await subject.take("here", "k", 2, 3, 60)
+        refusal = await subject.take("here", "k", 2, 3, 60)
+        assert (refusal.granted, refusal.remaining) == (False, 1)
+        assert 0 < refusal.retry_after <= 60
+        assert (await subject.take("here", "k", 1, 3, 60)).granted
+
+    async def test_orgs_and_keys_count_apart(self, subject: Any) -> None:
+        assert (await subject.take("here", "k", 1, 1, 60)).granted
+        assert (await subject.take("there", "k", 1, 1, 60)).granted
+        assert (await subject.take("here", "j", 1, 1, 60)).granted
+
+    async def test_concurrent_takers_never_exceed_the_limit(self, subject: Any) -> None:
+        taken = await asyncio.gather(*(subject.take("here", "k", 1, 50, 60) for _ in range(200)))
+        assert sum(allowance.granted for allowance in taken) == 50
+
+
+class StorageContract(Contract):
+    async def test_it_answers_a_ping(self, subject: Any) -> None:
+        await subject.ping()
+
+    async def test_events_and_decisions_are_found_by_their_own_org_only(self, subject: Any) -> None:
+        settled = event()
+        await subject.events.save([settled])
+        await subject.decisions.save([decision(settled)])
+        assert await subject.events.find("here", settled.request_id) == settled
+        assert (await subject.decisions.find("here", settled.request_id)).chosen == "model-a"
+        assert await subject.events.find("there", settled.request_id) is None
+        assert await subject.decisions.find("there", settled.request_id) is None
+
+    async def test_saving_twice_counts_once(self, subject: Any) -> None:
+        settled = event()
+        await subject.events.save([settled, settled])
+        await subject.events.save([settled])
+        assert (await subject.events.totals("here", None)).requests == 1
+
+    async def test_totals_are_sums_over_the_org(self, subject: Any) -> None:
+        hit = event(cache_hit=True, cache_tier=1, cost=0, baseline_cost=30, saved=30, saved_by={"exact_cache": 30})
+        await subject.events.save([event(), event(status="failed", cost=None), hit, event("there")])
+        totals = await subject.events.totals("here", None)
+        assert (totals.requests, totals.errors, totals.unpriced) == (3, 1, 1)
+        assert (totals.cost, totals.baseline_cost, totals.saved) == (12, 90, 66)
+        assert (totals.hits_by_tier, totals.misses, totals.cache_saved) == ({1: 1}, 1, 30)
+        assert totals.saved_by == {"routing": 36, "exact_cache": 30}
+
+    async def test_a_window_is_half_open(self, subject: Any) -> None:
+        first, second = event(), event()
+        second = msgspec.structs.replace(second, timestamp=first.timestamp + timedelta(seconds=1))
+        await subject.events.save([first, second])
+        found = [each async for each in subject.events.between("here", first.timestamp, second.timestamp)]
+        assert found == [first]
+        assert (await subject.events.totals("here", second.timestamp)).requests == 1
+
+
+class RuleContract(Contract):
+    """`requests` are put to the rule with four candidates."""
+
+    requests: ClassVar[tuple[Request, ...]] = (ASK,)
+
+    async def test_it_never_invents_or_doubles_a_model(self, subject: Any) -> None:
+        given = [candidate(f"model-{letter}", cost=cost) for letter, cost in zip("abcd", (5, 3, None, 1), strict=True)]
+        for request in self.requests:
+            ranking = await subject.rank(request, HERE, given)
+            kept = [each.name for each in (ranking.kept if isinstance(ranking, Verdict) else ranking)]
+            assert set(kept) <= {each.name for each in given}
+            assert len(set(kept)) == len(kept)
+
+    async def test_equal_questions_get_equal_rankings(self, subject: Any) -> None:
+        given = [candidate(f"model-{letter}") for letter in "abcd"]
+        for request in self.requests:
+            assert await subject.rank(request, HERE, given) == await subject.rank(request, HERE, given)
+
+    async def test_no_candidates_is_no_error(self, subject: Any) -> None:
+        ranking = await subject.rank(ASK, HERE, [])
+        assert not (ranking.kept if isinstance(ranking, Verdict) else ranking)
+
+
+class PolicyContract(Contract):
+    """`refused` are requests that the policy must not admit."""
+
+    refused: ClassVar[tuple[Request, ...]] = ()
+
+    async def test_an_ordinary_request_is_admitted(self, subject: Any) -> None:
+        assert isinstance(await subject.admit(ASK, HERE), Request)
+
+    async def test_what_it_forbids_is_refused(self, subject: Any) -> None:
+        for request in self.refused:
+            with pytest.raises(AsahiError):
+                await subject.admit(request, HERE)
+
+
+class TransformContract(Contract):
+    async def test_a_request_stays_a_request(self, subject: Any) -> None:
+        shaped = await subject.apply(ASK, HERE)
+        assert isinstance(shaped, Request)
+        assert shaped.messages
+
+
+class SinkContract(Contract):
+    async def test_it_takes_batches_of_any_size(self, subject: Any) -> None:
+        for size in (0, 1, 100):
+            await subject.write([event() for _ in range(size)])
+
+
+class EmbedderContract(Contract):
+    async def test_vectors_are_unit_length_and_of_one_dimension(self, subject: Any) -> None:
+        for vector in await subject.embed(["one text", "another text", "Ünïcode ✓"]):
+            assert len(vector) == subject.dimensions
+            assert abs(sum(x * x for x in vector) - 1) < 1e-3
+
+    async def test_equal_texts_have_equal_vectors(self, subject: Any) -> None:
+        first, second = await subject.embed(["the same", "the same"])
+        assert sum(x * y for x, y in zip(first, second, strict=True)) > 0.999
+
+
+class VectorStoreContract(Contract):
+    dimensions: ClassVar[int] = 4
+
+    def axis(self, number: int) -> tuple[float, ...]:
+        return tuple(float(number == each) for each in range(self.dimensions))
+
+    async def test_the_nearest_comes_first(self, subject: Any) -> None:
+        for number in range(3):
+            await subject.upsert("here", f"k{number}", self.axis(number), b"payload")
+        assert (await subject.nearest("here", self.axis(1), 2))[0].key == "k1"
+
+    async def test_namespaces_never_see_each_other(self, subject: Any) -> None:
+        await subject.upsert("here", "k", self.axis(0), b"")
+        assert list(await subject.nearest("there", self.axis(0), 5)) == []
+
+    async def test_what_is_deleted_is_gone(self, subject: Any) -> None:
+        await subject.upsert("here", "k", self.axis(0), b"")
+        await subject.upsert("there", "k", self.axis(0), b"")
+        assert await subject.delete("here", ["k"]) == 1
+        assert list(await subject.nearest("here", self.axis(0), 5)) == []
+        assert len(await subject.nearest("there", self.axis(0), 5)) == 1
