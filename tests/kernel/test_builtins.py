@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+
 from asahi_kernel.builtins import local_auth, memory, mock, rules
 from asahi_kernel.builtins.memory_tier import MemoryTier
 from asahi_kernel.errors import ConfigError, Unauthenticated

@@ -1,8 +1,11 @@
 """The exact key covers everything that shapes the answer, and nothing crosses a field's border or a tenant's."""
 
+import hmac
+
 import msgspec
 import pytest
-from asahi_kernel.fingerprint import Salts, fingerprint
+
+from asahi_kernel.fingerprint import SCHEMA, Salt, Salts, fingerprint
 from asahi_kernel.testing import ASK
 from asahi_kernel.types import Document, Example, Message, Part, Request, Terms, Tool, ToolCall
 
@@ -29,6 +32,10 @@ CHANGES = {
     "enrich_with_features": True,
     "allow_batching": True,
 }
+
+
+def test_it_is_hmac_sha_256():
+    assert Salt(b"k" * 32).sign(b"message") == hmac.digest(b"k" * 32, SCHEMA + b"message", "sha256")
 
 
 def test_every_shaping_field_is_in_the_table():

@@ -4,10 +4,11 @@ from fractions import Fraction
 from math import ceil
 
 import pytest
-from asahi_kernel.money import Prices, count_tokens, dollars, expect_output, nano, per_million, plain
-from asahi_kernel.types import Usage
 from hypothesis import given
 from hypothesis import strategies as st
+
+from asahi_kernel.money import Prices, count_tokens, dollars, expect_output, nano, per_million, plain
+from asahi_kernel.types import Usage
 
 TOKENS = st.integers(0, 10**7)
 DOLLARS = st.decimals("0", "1000", places=6)

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
+
 from asahi_kernel import pipeline
 from asahi_kernel.answer import Answer
 from asahi_kernel.config import decode

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from asahi_kernel.errors import Unavailable
 from asahi_kernel.resilience.admission import Admission
 from asahi_kernel.resilience.breaker import Breaker

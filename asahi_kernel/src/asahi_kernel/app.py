@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,9 +14,11 @@ from litestar.openapi.config import OpenAPIConfig
 
 from asahi_kernel.api.access import guard, refuse_undeclared
 from asahi_kernel.api.docs import docs_routes
+from asahi_kernel.api.exchange import Exchange
 from asahi_kernel.api.explain import explain_routes
+from asahi_kernel.api.front import Front
 from asahi_kernel.api.health import VERSION, health_routes
-from asahi_kernel.api.inference import inference_routes
+from asahi_kernel.api.inference import exchanges, inference_route
 from asahi_kernel.api.metrics import metrics_routes
 from asahi_kernel.api.models import model_routes
 from asahi_kernel.errors import AsahiError, Invalid, MethodNotAllowed, NotFound
@@ -29,11 +31,14 @@ from asahi_kernel.wire import native, openai
 log = logging.getLogger(__name__)
 
 
-def create_app(settings: Settings, plugins: Plugins | None = None, gateway: Gateway | None = None) -> Litestar:
+def create_app(settings: Settings, plugins: Plugins | None = None, gateway: Gateway | None = None) -> Front:
     """The ASGI application for these settings. Backends open in its lifespan; a fault there stops the start."""
-    plugins = plugins or load_plugins()
     gateway = gateway or Gateway(settings)
+    inference = exchanges(gateway)
+    return Front(_routes(settings, plugins or load_plugins(), gateway, inference), inference)
 
+
+def _routes(settings: Settings, plugins: Plugins, gateway: Gateway, inference: Mapping[str, Exchange]) -> Litestar:
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         async with running(gateway, plugins):
@@ -41,7 +46,7 @@ def create_app(settings: Settings, plugins: Plugins | None = None, gateway: Gate
 
     guarded = Router("/", route_handlers=_guarded(gateway, plugins), guards=[guard(gateway)])
     app = Litestar(
-        [*inference_routes(gateway), guarded],
+        [*(inference_route(path, exchange) for path, exchange in inference.items()), guarded],
         lifespan=[lifespan],
         exception_handlers={AsahiError: refuse, HTTPException: refuse_http, Exception: refuse_bug},
         openapi_config=OpenAPIConfig(title="Asahi", version=VERSION, path="/_schema", render_plugins=[]),

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -26,6 +27,8 @@ _RESERVED = {"ASAHI_CONFIG", "ASAHI_PLUGINS", "ASAHI_BOOTSTRAP_ADMIN_KEY"}
 _REFERENCE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _UNKNOWN = re.compile(r"unknown field `([^`]+)`(?: - at `\$(.*)`)?")
 _AT = re.compile(r" - at `\$\.?(.*)`$")
+#: What may be repeated in a message: anything longer or stranger may be an address or a key put in the wrong place.
+_NAME = re.compile(r"[A-Za-z][\w-]{0,31}")
 
 
 def read(
@@ -63,7 +66,7 @@ def parse(path: Path) -> Table:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+        raise ConfigError(f"{path}: not valid YAML: {_problem(error)}") from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -120,9 +123,9 @@ def expand(node: Any, env: Mapping[str, str], path: str = "") -> Any:
 def decode(tree: Any, schema: type[C], where: str) -> C:
     """Decode one table strictly. The error names the path, the mistake and the nearest right key."""
     try:
-        return msgspec.convert(tree, schema, strict=False, dec_hook=_secret)
+        return _convert(tree, schema)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{where}: {_explain(str(error), schema)}") from error
+        raise ConfigError(f"{where}: {_explain(_located(error, tree, schema), schema)}") from error
 
 
 def choose(
@@ -137,22 +140,24 @@ def choose(
 def find(kind: str, name: str, table: Table, factories: Mapping[str, Factory[Any, Any]]) -> Factory[Any, Any]:
     """The factory that a table asks for: the one it names as `type`, else the one of its own name."""
     wanted = table.get("type", name)
-    factory = factories.get(wanted)
+    factory = factories.get(wanted) if isinstance(wanted, str) else None
     if factory is None:
         installed = ", ".join(sorted(factories)) or "none"
+        told = repr(wanted) if _NAME.fullmatch(str(wanted)) else "that"
         hint = near(wanted, factories)
-        raise ConfigError(f"{_place(kind, name)}: nothing called {wanted!r} is installed. {hint}Installed: {installed}")
+        raise ConfigError(f"{_place(kind, name)}: nothing called {told} is installed. {hint}Installed: {installed}")
     return factory
 
 
 def split_resilience(name: str, table: Table, schema: type[Config]) -> tuple[Resilience, Table]:
     """The kernel's part of a provider's table, and the plugin's: keys that both know go to both."""
+    known = ["type", *schema.__struct_fields__, *Resilience.__struct_fields__]
+    for key in table:
+        if key not in known:
+            keys = ", ".join(dict.fromkeys(known))
+            raise ConfigError(f"providers.{name}: unknown key {key!r}. {near(key, known)}Known keys: {keys}")
     ours = {key: value for key, value in table.items() if key in Resilience.__struct_fields__}
-    theirs = {
-        key: value
-        for key, value in table.items()
-        if key != "type" and (key not in ours or key in schema.__struct_fields__)
-    }
+    theirs = {key: value for key, value in table.items() if key in schema.__struct_fields__}
     return decode(ours, Resilience, f"providers.{name}"), theirs
 
 
@@ -164,6 +169,31 @@ def near(word: str, words: Iterable[str]) -> str:
 
 def _place(kind: str, name: str) -> str:
     return kind if kind in {"auth", "storage", "counter"} else f"{kind}.{name}"
+
+
+def _convert(tree: Any, schema: type[C]) -> C:
+    return msgspec.convert(tree, schema, strict=False, dec_hook=_secret)
+
+
+def _located(error: msgspec.ValidationError, tree: Any, schema: type[msgspec.Struct]) -> str:
+    """msgspec writes `[...]` for a value of a map: find the key by trying each one alone."""
+    message = str(error)
+    found = _AT.search(message)
+    prefix, ellipsis, _ = found.group(1).partition("[...]") if found else ("", "", "")
+    steps = [int(index) if index else word for index, word in re.findall(r"\[(\d+)\]|([^.\[\]]+)", prefix)]
+    if not ellipsis or not steps:
+        return message
+    whole = deepcopy(tree)
+    node = whole
+    for step in steps[:-1]:
+        node = node[step]
+    for key, value in dict(node[steps[-1]]).items():
+        node[steps[-1]] = {key: value}
+        try:
+            _convert(whole, schema)
+        except msgspec.ValidationError:
+            return message.replace("[...]", f".{key}", 1)
+    return message
 
 
 def _explain(message: str, schema: type[msgspec.Struct]) -> str:
@@ -212,15 +242,29 @@ def _lookup(found: re.Match[str], env: Mapping[str, str], path: str) -> str:
 
 
 def _secret(kind: type, value: Any) -> Any:
-    if kind is Secret and isinstance(value, str):
-        return Secret(value)
-    raise NotImplementedError(f"{kind.__name__} cannot be configured")
+    if kind is not Secret:
+        raise NotImplementedError(f"{kind.__name__} cannot be configured")
+    if not isinstance(value, str):
+        raise TypeError(f"Expected `str`, got `{type(value).__name__}`; write it in quotes")
+    return Secret(value)
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    """What is wrong and where, without the line itself: it may hold a secret."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return "it holds characters that YAML does not allow"
+    told = str(error.problem)
+    if isinstance(error, yaml.composer.ComposerError | yaml.constructor.ConstructorError):
+        told = re.sub(r"'[^']*'", "that", told) + "; put text with special characters in quotes"
+    return f"line {error.problem_mark.line + 1}: {told}"
 
 
 class _StrictLoader(yaml.SafeLoader):
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.YAMLError(f"key {key!r} is written twice{node.start_mark}")
-        return super().construct_mapping(node, deep)
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"key {key.value!r} is written twice", problem_mark=key.start_mark)
+            seen.add(str(key.value))
+        return node

@@ -19,6 +19,7 @@ from asahi_kernel.protocols import (
     Authenticator,
     CacheTier,
     Embedder,
+    LocalTier,
     OutputPolicy,
     Policy,
     Rule,
@@ -66,6 +67,7 @@ class Gateway:
         self.vector_stores: Mapping[str, VectorStore] = {}
         self.tiers: Mapping[str, CacheTier] = {}
         self.tier_breakers: Mapping[str, Breaker] = {}
+        self.waiting_tiers: frozenset[str] | set[str] = frozenset()
         self.policies: Mapping[str, Policy] = {}
         self.output_policies: tuple[OutputPolicy, ...] = ()
         self.settlements: tuple[Settlement, ...] = ()
@@ -116,6 +118,7 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         tiers = opener.installed("cache_tiers", settings.cache.tiers, DEFAULT_TIERS, settings.cache_tiers)
         gateway.tiers = await opener.all("cache_tiers", tiers, settings.cache_tiers)
         gateway.tier_breakers = {name: Breaker() for name in gateway.tiers}
+        gateway.waiting_tiers = {name for name, tier in gateway.tiers.items() if not isinstance(tier, LocalTier)}
         policies = settings.governance.policies
         gateway.policies = await opener.all("policies", policies, settings.policies)
         backwards = tuple(reversed(tuple(gateway.policies.values())))

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_SHIFTS = tuple(range(120, -1, -10))
 _PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
+
+
+#: Seeded by the system in every process. Ids must be unique, not secret: whoever asks for one is checked anyway.
+_random_bits = random.Random(os.urandom(32)).getrandbits
 
 
 def new_id() -> str:
     """A fresh ULID (github.com/ulid/spec): 48 bits of milliseconds, 80 random bits, Crockford's base 32."""
-    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
-    return "".join([_PAIRS[value >> shift & 1023] for shift in range(120, -1, -10)])
+    value = (time.time_ns() // 1_000_000) << 80 | _random_bits(80)
+    return "".join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS])
 
 
 def is_id(text: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from asahi_kernel.types import Candidate, Principal, Request
 
 log = logging.getLogger(__name__)
+_NO_CLOCK: AbstractAsyncContextManager[object] = nullcontext()
 
 
 async def infer(
@@ -156,7 +158,7 @@ async def remember(
         if not breaker.enter():
             continue
         try:
-            async with asyncio.timeout(gateway.settings.cache.timeout_ms / 1e3):
+            async with _clock(gateway, name):
                 await tier.put(key, request, principal, completion)
         except Exception:  # noqa: BLE001 - fails open
             breaker.fail()
@@ -189,7 +191,7 @@ async def _ask(gateway: Gateway, request: Request, principal: Principal, trace: 
             trace.lookups.append(Lookup(tier=position, asked=False, reason="tier is resting after failures"))
             continue
         try:
-            async with asyncio.timeout(gateway.settings.cache.timeout_ms / 1e3):
+            async with _clock(gateway, name):
                 hit = await tier.get(trace.key, request, principal)
         except Exception as error:  # noqa: BLE001 - a broken tier is a miss
             breaker.fail()
@@ -203,6 +205,13 @@ async def _ask(gateway: Gateway, request: Request, principal: Principal, trace: 
             return _stored(hit)
         trace.lookups.append(Lookup(tier=position, reason=reason))
     return None
+
+
+def _clock(gateway: Gateway, tier: str) -> AbstractAsyncContextManager[object]:
+    """The time that a tier may take; one in this process cannot wait and needs no clock."""
+    if tier not in gateway.waiting_tiers:
+        return _NO_CLOCK
+    return asyncio.timeout(gateway.settings.cache.timeout_ms / 1e3)
 
 
 async def _join(gateway: Gateway, request: Request, trace: Trace) -> Hit | None:

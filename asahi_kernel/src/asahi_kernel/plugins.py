@@ -45,11 +45,7 @@ class Plugins:
         owners: dict[str, str] = {}
         for implementation in self._implementations(f"register_{kind}"):
             owner = self.labels.get(implementation.plugin_name, implementation.plugin_name)
-            for factory in _registered(implementation, owner):
-                if not isinstance(factory, Factory):
-                    raise PluginError(
-                        f"{owner}: register_{kind} must give Factory objects, not {type(factory).__name__}"
-                    )
+            for factory in _factories(implementation, owner):
                 if factory.name in found:
                     raise PluginError(
                         f"two plugins register {factory.name!r} in register_{kind}: {owners[factory.name]} and "
@@ -64,7 +60,8 @@ class Plugins:
         for kind in KINDS:
             for implementation in self._implementations(f"register_{kind}"):
                 if implementation.plugin_name == plugin:
-                    result[kind] = [factory.name for factory in _registered(implementation, plugin)]
+                    owner = self.labels.get(plugin, plugin)
+                    result[kind] = [factory.name for factory in _factories(implementation, owner)]
         for kind in ("reports", "routes", "commands"):
             if any(each.plugin_name == plugin for each in self._implementations(f"register_{kind}")):
                 result[kind] = []
@@ -94,7 +91,10 @@ def load_plugins(*, tolerant: bool = False) -> Plugins:
             broken[label] = str(error)
         else:
             labels[entry.name] = label
-    return Plugins(manager, labels, broken)
+    plugins = Plugins(manager, labels, broken | _absent(tolerant=tolerant))
+    if tolerant:
+        _weed(plugins)
+    return plugins
 
 
 def _wanted(entries: Iterable[EntryPoint]) -> list[EntryPoint]:
@@ -102,8 +102,40 @@ def _wanted(entries: Iterable[EntryPoint]) -> list[EntryPoint]:
     listed = os.environ.get("ASAHI_PLUGINS")
     if listed is None:
         return found
-    allowed = {name.strip() for name in listed.split(",")} | {BUILTIN}
+    allowed = _allowed(listed) | {BUILTIN}
     return [entry for entry in found if entry.name in allowed]
+
+
+def _allowed(listed: str) -> set[str]:
+    return {name.strip() for name in listed.split(",")} - {""}
+
+
+def _absent(*, tolerant: bool) -> dict[str, str]:
+    """A name on the allow-list that nothing installed has is a mistake, and would silently leave a plugin out."""
+    installed = {entry.name for entry in entry_points(group=GROUP)}
+    absent: dict[str, str] = {}
+    for name in sorted(_allowed(os.environ.get("ASAHI_PLUGINS", "")) - installed):
+        told = f"ASAHI_PLUGINS: no installed plugin is called {name!r}. {_near(name, installed)}"
+        absent[repr(name)] = told.strip()
+        if not tolerant:
+            raise PluginError(absent[repr(name)])
+    return absent
+
+
+def _weed(plugins: Plugins) -> None:
+    """Ask each plugin once what it registers; one that fails, or takes a name that is taken, becomes broken."""
+    taken: dict[tuple[str, str], str] = {}
+    for name, label in list(plugins.labels.items()):
+        try:
+            registered = plugins.registered(name)
+            for kind, names in registered.items():
+                for each in names:
+                    if other := taken.get((kind, each)):
+                        raise PluginError(f"{label}: {other} registers {each!r} in register_{kind} too")
+                    taken[kind, each] = label
+        except PluginError as error:
+            plugins.broken[plugins.labels.pop(name)] = str(error)
+            plugins.manager.unregister(name=name)
 
 
 def _register(manager: pluggy.PluginManager, entry: EntryPoint, label: str, labels: Mapping[str, str]) -> None:
@@ -124,18 +156,22 @@ def _register(manager: pluggy.PluginManager, entry: EntryPoint, label: str, labe
     try:
         manager.register(plugin, name=entry.name)
     except (ValueError, pluggy.PluginValidationError) as error:
-        manager.unregister(name=entry.name)
+        if manager.has_plugin(entry.name):
+            manager.unregister(name=entry.name)
         raise PluginError(f"plugin {label} does not fit this asahi-kernel: {error}") from error
 
 
-def _registered(implementation: pluggy.HookImpl, owner: str) -> list[Any]:
+def _factories(implementation: pluggy.HookImpl, owner: str) -> list[Factory[Any, Any]]:
+    hook = implementation.function.__name__
     try:
         registered: Any = implementation.function()
-        return list(registered or ())
+        found = list(registered or ())
     except Exception as error:
-        raise PluginError(
-            f"{owner}: {implementation.function.__name__} failed: {type(error).__name__}: {error}"
-        ) from error
+        raise PluginError(f"{owner}: {hook} failed: {type(error).__name__}: {error}") from error
+    for each in found:
+        if not isinstance(each, Factory):
+            raise PluginError(f"{owner}: {hook} must give Factory objects, not {type(each).__name__}")
+    return found
 
 
 def _label(entry: EntryPoint) -> str:
@@ -143,7 +179,11 @@ def _label(entry: EntryPoint) -> str:
 
 
 def _hint(hook: str) -> str:
+    known = [name for name in vars(hookspecs) if name.startswith("register_")]
+    return _near(hook, known) or f"the hooks are {', '.join(known)}"
+
+
+def _near(word: str, words: Iterable[str]) -> str:
     from asahi_kernel.config import near
 
-    known = [name for name in vars(hookspecs) if name.startswith("register_")]
-    return near(hook, known) or f"the hooks are {', '.join(known)}"
+    return near(word, words)

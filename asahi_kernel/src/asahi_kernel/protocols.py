@@ -85,6 +85,13 @@ class CacheTier(Protocol):
     async def entries(self, org: str) -> Sequence[str]: ...
 
 
+@runtime_checkable
+class LocalTier(Protocol):
+    """A tier that answers from this process without waiting, so that it is asked without a clock beside it."""
+
+    local: bool
+
+
 class Counter(Protocol):
     """Counts within a sliding window of `seconds`, atomically across workers."""
 

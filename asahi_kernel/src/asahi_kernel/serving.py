@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -17,7 +18,7 @@ from asahi_kernel.server import EdgeLimits, run
 from asahi_kernel.settings import Settings
 
 if TYPE_CHECKING:
-    from litestar import Litestar
+    from asahi_kernel.api.front import Front
 
 log = logging.getLogger("asahi")
 
@@ -35,7 +36,7 @@ def settings(path: Path | None = None) -> Settings:
     return read(None, env, overrides)
 
 
-def factory() -> Litestar:
+def factory() -> Front:
     """The application, made from the environment alone so that every worker can make its own."""
     from asahi_kernel.app import create_app
 
@@ -43,7 +44,17 @@ def factory() -> Litestar:
     configure(found.logging)
     gateway = Gateway(found)
     _gateways.append(gateway)
-    return create_app(found, gateway=gateway)
+    app = create_app(found, gateway=gateway)
+    settle_memory()
+    return app
+
+
+def settle_memory() -> None:
+    """What was loaded to start with lives as long as the process: keep it out of every garbage collection, and collect
+    less often, since requests leave next to no cycles behind."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def drain() -> None:

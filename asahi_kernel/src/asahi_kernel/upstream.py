@@ -6,6 +6,9 @@ from asahi_kernel.protocols import Provider, StreamingProvider, WireProvider
 from asahi_kernel.resilience.breaker import Breaker
 from asahi_kernel.settings import Resilience
 
+#: The wire of a provider that answers whatever it is sent.
+ANY_WIRE = "*"
+
 
 class Upstream:
     """Abilities are looked for once, here, and never on a request. `streaming` is None for a provider that cannot;

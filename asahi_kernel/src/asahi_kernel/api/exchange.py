@@ -49,6 +49,7 @@ class Wire(Protocol):
 
     def decode(self, body: bytes, headers: Mapping[str, str]) -> Asked: ...
     def encode(self, answer: Answer) -> bytes: ...
+    def told(self, error: AsahiError) -> AsahiError: ...
     def error(self, error: AsahiError, request_id: str) -> bytes: ...
     def writer(self, asked: Asked, trace: Trace) -> StreamWriter: ...
 
@@ -130,12 +131,11 @@ class Exchange:
         if reply.begun:
             await reply.end()
             return
+        error = self._wire.told(error)
         body = self._wire.error(error, trace.request_id)
         extra: list[tuple[bytes, bytes]] = [(b"allow", b"POST")] if error.status == 405 else []
         if error.retry_after is not None or error.status in {429, 503}:
             extra.append((b"retry-after", str(max(1, round(error.retry_after or 30))).encode()))
-        if error.status in {405, 413, 408}:
-            extra.append((b"connection", b"close"))
         if error.status == 401:
             extra.append((b"www-authenticate", b"Bearer"))
         await reply.whole(error.status, body, self._wire.error_type, [*reply.identity(), *extra])

@@ -24,15 +24,16 @@ if TYPE_CHECKING:
     from asahi_kernel.wire.asked import Asked
 
 
-def inference_routes(gateway: Gateway) -> list[ASGIRouteHandler]:
-    strict = gateway.settings.api.strict_fields
-    return [_route(gateway, Native()), _route(gateway, OpenAI(strict))]
+def exchanges(gateway: Gateway) -> dict[str, Exchange]:
+    """One exchange for each inference path."""
+    wires: tuple[Wire, ...] = (Native(), OpenAI(gateway.settings.api.strict_fields))
+    return {wire.route: Exchange(gateway, wire) for wire in wires}
 
 
-def _route(gateway: Gateway, wire: Wire) -> ASGIRouteHandler:
-    exchange = Exchange(gateway, wire)
+def inference_route(path: str, exchange: Exchange) -> ASGIRouteHandler:
+    """The path as a route of the application."""
 
-    @asgi(wire.route, opt={"permission": "infer"}, copy_scope=False)
+    @asgi(path, opt={"permission": "infer"}, copy_scope=False)
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         await exchange(scope, receive, send)
 
@@ -50,6 +51,9 @@ class Native:
 
     def encode(self, answer: Answer) -> bytes:
         return native.encode(answer)
+
+    def told(self, error: AsahiError) -> AsahiError:
+        return error
 
     def error(self, error: AsahiError, request_id: str) -> bytes:
         return native.problem(error, request_id)
@@ -92,9 +96,12 @@ class OpenAI:
     def encode(self, answer: Answer) -> bytes:
         return openai.encode(answer)
 
-    def error(self, error: AsahiError, request_id: str) -> bytes:
+    def told(self, error: AsahiError) -> AsahiError:
         if isinstance(error, UnknownModel):
-            error = NotFound(error.message, code="model_not_found", param="model")
+            return NotFound(error.message, code="model_not_found", param="model")
+        return error
+
+    def error(self, error: AsahiError, request_id: str) -> bytes:
         return openai.error(error)
 
     def writer(self, asked: Asked, trace: Trace) -> openai.StreamEncoder:

@@ -33,6 +33,8 @@ class _Entry(Struct):
 class MemoryTier:
     """Entries live for `ttl_seconds`, jittered so that they do not all expire together; expiry is checked on read."""
 
+    local = True
+
     def __init__(self, settings: Cache, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
         self._clock = clock

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from asahi_kernel.errors import ProviderError
 from asahi_kernel.factory import Config, Factory
-from asahi_kernel.fingerprint import fingerprint
+from asahi_kernel.fingerprint import Salt, fingerprint
 from asahi_kernel.gateway import Gateway
 from asahi_kernel.money import count_input
 from asahi_kernel.protocols import Provider
@@ -103,6 +103,8 @@ class MockConfig(Config, frozen=True):
 class Mock:
     """Text, tokens and waiting time are a function of the request. `calls` lists the models that were asked."""
 
+    wire = "*"
+
     def __init__(self, config: MockConfig) -> None:
         self._config = config
         self.calls: list[str] = []
@@ -155,7 +157,7 @@ async def _strike(fault: Fault) -> None:
 
 
 def _digest(model: Model, request: Request) -> bytes:
-    return fingerprint(request, model.name.encode())
+    return fingerprint(request, Salt(hashlib.sha256(model.name.encode()).digest()))
 
 
 def _completion(model: Model, request: Request, digest: bytes, fault: Fault | None) -> Completion:

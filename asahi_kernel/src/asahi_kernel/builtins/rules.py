@@ -10,6 +10,7 @@ from asahi_kernel.gateway import Gateway
 from asahi_kernel.money import count_input, plain
 from asahi_kernel.protocols import Rule
 from asahi_kernel.types import Candidate, Capability, Principal, Request, Verdict
+from asahi_kernel.upstream import ANY_WIRE
 
 QUALITY = {"low": 3.0, "medium": 3.5, "high": 4.0, "max": 4.5}
 LATENCY_MS = {"slow": 2_000, "normal": 500, "fast": 300, "instant": 150}
@@ -54,7 +55,7 @@ class Capable:
         model = candidate.model
         if missing := needs - model.capabilities:
             return f"cannot do {', '.join(sorted(missing))}"
-        if request.wire and self._gateway.upstreams[model.provider].wire != request.wire:
+        if request.wire and self._gateway.upstreams[model.provider].wire not in (ANY_WIRE, request.wire):
             fields = ", ".join(name for name, _ in request.options) or "fields of messages or tools"
             return f"does not speak the {request.wire} wire, which {fields} need"
         if request.max_tokens is not None and request.max_tokens > model.max_output_tokens:

@@ -225,7 +225,8 @@ def _options(tree: Json, strict: bool) -> list[tuple[str, bytes]]:
         return []
     if steering := names & STEERING:
         name = min(steering)
-        raise Invalid(f"`{name}` would choose a model behind Asahi's back; use `model`", code="unknown_field", param=name)
+        hint = f"`{name}` would choose a model behind Asahi's back; use `model`"
+        raise Invalid(hint, code="unknown_field", param=name)
     refuse(names, _KNOWN, NAMES, "", strict)
     pairs = [(name, _option(name, tree[name])) for name in sorted(names)]
     return [(name, value) for name, value in pairs if value]

@@ -1,0 +1,102 @@
+"""What the fake upstream says: a deterministic function of what it was asked, in tokens of exactly four bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from asahi_kernel.testing.fakeup.script import Script
+
+_LETTERS = bytes(ord("a") + value % 26 for value in range(256))
+_OPEN, _CLOSE = b'{"a":"', b'"}'
+_REPEATED = "repeat-1"
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """A request, whichever wire it came by. `prompt` is the last user text, `content` all text there is.
+
+    `tools` are the names on offer, `forced` the one the caller insists on.
+    """
+
+    model: str
+    prompt: str
+    content: bytes
+    max_tokens: int | None
+    stream: bool
+    include_usage: bool = True
+    n: int = 1
+    tools: tuple[str, ...] = ()
+    forced: str | None = None
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """What will be said: the tokens of each choice, each of four bytes. With `tool` they are its arguments."""
+
+    id: str
+    model: str
+    choices: tuple[tuple[bytes, ...], ...]
+    tool: str | None
+    finish: Literal["stop", "length", "tool_calls"]
+    input_tokens: int
+    cached_tokens: int
+    usage: bytes | None
+
+    @property
+    def output_tokens(self) -> int:
+        return sum(len(choice) for choice in self.choices)
+
+
+def generate(call: Call, script: Script, attempt: str) -> Answer:
+    """The answer to a call: 8 to 39 tokens, or as many as the script says, capped by the caller's bound."""
+    seed = hashlib.blake2b(call.model.encode() + b"\0" + call.content, digest_size=16).digest()
+    wanted = script.tokens if script.tokens is not None else 8 + seed[0] % 32
+    tool = call.forced or (script.tool if script.tool in call.tools else None)
+    if tool is not None:
+        wanted = max(2, wanted)
+    count = wanted if call.max_tokens is None else min(wanted, call.max_tokens)
+    speak = _arguments if tool else _words
+    return Answer(
+        id=_REPEATED if script.repeat_id else attempt,
+        model=call.model,
+        choices=tuple(speak(seed + bytes([index]), wanted)[:count] for index in range(call.n)),
+        tool=tool,
+        finish="length" if count < wanted else "tool_calls" if tool else "stop",
+        input_tokens=len(call.content) // 4 + 1,
+        cached_tokens=min(script.cached, len(call.content) // 4 + 1),
+        usage=None,
+    )
+
+
+def _words(seed: bytes, count: int) -> tuple[bytes, ...]:
+    letters = hashlib.shake_128(seed).digest(count * 3).translate(_LETTERS)
+    return tuple(letters[at : at + 3] + b" " for at in range(0, count * 3, 3))
+
+
+def _arguments(seed: bytes, count: int) -> tuple[bytes, ...]:
+    letters = hashlib.shake_128(seed).digest((count - 2) * 4).translate(_LETTERS)
+    text = _OPEN + letters + _CLOSE
+    return tuple(text[at : at + 4] for at in range(0, len(text), 4))
+
+
+def reported(script: Script, answer: Answer) -> tuple[bytes, bytes, bytes]:
+    """The numbers (input, output, cached) as the script has them told, in JSON."""
+    true = (answer.input_tokens, answer.output_tokens, answer.cached_tokens)
+    match script.usage:
+        case "absurd":
+            told: tuple[object, object, object] = (2**63, 2**63, 0)
+        case "negative":
+            told = (-true[0], -true[1], 0)
+        case "float":
+            told = (true[0] + 0.5, true[1] + 0.5, 0)
+        case "nan":
+            told = ("NaN", "NaN", 0)
+        case "huge_cached":
+            told = (true[0], true[1], true[0] * 10)
+        case "below":
+            told = (1, 1, 0)
+        case None:
+            told = true
+    return str(told[0]).encode(), str(told[1]).encode(), str(told[2]).encode()

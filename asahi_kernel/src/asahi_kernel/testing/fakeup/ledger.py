@@ -1,0 +1,85 @@
+"""The fake upstream's own books: what was really generated, and what it costs. The outside witness of every test."""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from math import ceil
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+
+class Price(Struct, frozen=True):
+    """Dollars per million tokens; `cached` None charges cached tokens like fresh ones."""
+
+    input: Fraction
+    output: Fraction
+    cached: Fraction | None = None
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """One call, written when it ended. `cost` is in nano-dollars, None for a model without a price.
+
+    `output_tokens` are those written before the client was seen to be gone; `usage` is the JSON the client was told, or
+    would have been; `bytes_sent` counts the response with its head; `completion_id` may repeat, `attempt` never does.
+    `status` is 0 when the client left before there was one: nothing had begun, nothing is billed.
+    """
+
+    attempt: str
+    completion_id: str
+    credential: str
+    path: str
+    model: str
+    stream: bool
+    status: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    usage: str | None
+    cost: int | None
+    bytes_sent: int
+    closed_by: Literal["server", "client"]
+
+
+class Ledger:
+    """Append-only rows, in memory and, with a path, one JSON line each, so that a kill loses no ended call."""
+
+    def __init__(self, prices: dict[str, Price], path: Path | None = None) -> None:
+        self.rows: list[Row] = []
+        self.prices = prices
+        self._file = None if path is None else os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+    def write(self, row: Row) -> None:
+        """Adds a row for good."""
+        self.rows.append(row)
+        if self._file is not None:
+            os.write(self._file, msgspec.json.encode(row) + b"\n")
+
+    def cost(self, model: str, input_tokens: int, cached_tokens: int, output_tokens: int) -> int | None:
+        """Nano-dollars of a call, in exact fractions, rounded up once. Shares no code with the gateway's own sums."""
+        price = self.prices.get(model)
+        if price is None:
+            return None
+        cached = price.input if price.cached is None else price.cached
+        dollars_per_million = (
+            price.input * (input_tokens - cached_tokens) + cached * cached_tokens + price.output * output_tokens
+        )
+        return ceil(dollars_per_million * 1000)
+
+    def close(self) -> None:
+        """Closes the file; the rows stay readable."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def read_price(text: str) -> tuple[str, Price]:
+    """Reads `MODEL=IN,OUT` or `MODEL=IN,OUT,CACHED`; the numbers stay exact."""
+    model, _, numbers = text.rpartition("=")
+    parts = [Fraction(number) for number in numbers.split(",")]
+    if not model or len(parts) not in (2, 3):
+        raise ValueError(f"price {text!r}: write MODEL=IN,OUT or MODEL=IN,OUT,CACHED")
+    return model, Price(*parts)

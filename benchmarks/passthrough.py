@@ -1,0 +1,43 @@
+"""The bare passthrough that the gateway is measured against: same server, same client, nothing in between."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import Any
+
+from asahi_kernel.server import run
+from asahi_openai.client import Client
+
+
+def factory() -> Any:
+    client = Client(os.environ["UPSTREAM"], {"authorization": "Bearer sk-bench"}, limit=100, connect_timeout_s=5)
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            return await lifespan(receive, send)
+        body = (await receive())["body"]
+        until = asyncio.get_running_loop().time() + 30
+        response = await client.post("/chat/completions", body, until=until, head_until=until)
+        try:
+            reply = await response.read(1 << 24)
+        finally:
+            response.finish()
+        head = [(b"content-type", b"application/json"), (b"content-length", str(len(reply)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        await send({"type": "http.response.body", "body": reply})
+
+    return app
+
+
+async def lifespan(receive: Any, send: Any) -> None:
+    while True:
+        kind = (await receive())["type"]
+        await send({"type": f"{kind}.complete"})
+        if kind == "lifespan.shutdown":
+            return
+
+
+if __name__ == "__main__":
+    run("benchmarks.passthrough:factory", port=0, on_ready=lambda port: print(f"listens on http://127.0.0.1:{port}", file=sys.stderr, flush=True))
