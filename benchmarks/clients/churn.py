@@ -1,7 +1,7 @@
 """Cancellation churn: does a pool of ten survive twenty tasks cancelled at random moments?
 
-`python benchmarks/clients/churn.py [seconds]`. Afterwards 20 of 20 calls must be served, nothing may be active upstream,
-nothing more may be sent, and the file descriptors must not have grown.
+`python benchmarks/clients/churn.py [seconds]`. Afterwards 20 of 20 calls must be served, nothing may be active upstream
+or still be sent, and the file descriptors must not have grown.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ async def churn(client: Contestant, seconds: float) -> tuple[int, int]:
                 served += 1
             except asyncio.CancelledError:
                 cancelled += 1
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001
                 print("unexpected:", repr(error))
 
     await asyncio.gather(*(worker() for _ in range(TASKS)))

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Protocol
 
 import aiohttp
+
 from asahi_openai.client import Client
 
 PATH = "/v1/chat/completions"

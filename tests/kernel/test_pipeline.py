@@ -216,13 +216,21 @@ async def test_a_broken_transform_leaves_the_request_as_it_was():
         assert (await ask(gateway)).completion.text
 
 
-async def test_a_rule_that_invents_a_model_is_refused():
+@pytest.mark.parametrize(
+    "invent",
+    [
+        lambda given: [replace(given[0], name="made-up")],
+        lambda given: [replace(given[0], model=replace(given[0].model, api_model="made-up"))],
+        lambda given: [given[0], given[0]],
+    ],
+)
+async def test_a_rule_that_invents_a_model_is_refused(invent):
     class Inventor:
         async def rank(self, request, principal, candidates):
-            return [replace(candidates[0], model=replace(candidates[0].model, name="made-up"))]
+            return invent(candidates)
 
     async with gateway_of({"routing": {"rules": ["inventor"]}}, rules=("inventor", Inventor())) as gateway:
-        with pytest.raises(PluginError, match="made-up"):
+        with pytest.raises(PluginError, match="inventor"):
             await ask(gateway)
 
 

@@ -115,8 +115,8 @@ async def pay(
         trace.mark("inference")
         completion = await release(gateway, shaped, completion, principal)
         if cacheable(request, completion, trace):
-            flight.land(completion)
             await remember(gateway, request, principal, completion, trace)
+            flight.land(completion)
     return completion
 
 

@@ -102,7 +102,7 @@ class RuleNote(Struct, frozen=True, kw_only=True):
 
     rule: str
     dropped: Mapping[str, str]
-    order: tuple[str, ...]
+    kept: tuple[Candidate, ...]
 
 
 class Decision(Struct, frozen=True, kw_only=True):

@@ -27,7 +27,7 @@ async def route(gateway: Gateway, request: Request, principal: Principal, trace:
         raise Unavailable("no model is registered whose provider is configured", code="no_provider", retry_after=30)
     for name, rule in gateway.rules.items():
         verdict = _judged(name, candidates, await rule.rank(request, principal, candidates))
-        trace.rules.append(RuleNote(rule=name, dropped=verdict.dropped, order=tuple(c.name for c in verdict.kept)))
+        trace.rules.append(RuleNote(rule=name, dropped=verdict.dropped, kept=verdict.kept))
         trace.relaxed += verdict.relaxed
         if not verdict.kept:
             raise _dead_end(request, trace, name, candidates)
@@ -43,7 +43,9 @@ def consider(models: Sequence[Model], request: Request) -> tuple[Candidate, ...]
     task = request.terms.task_type or "general"
     return tuple(
         Candidate(
+            name=model.name,
             model=model,
+            input_tokens=tokens,
             cost=None if model.prices is None else model.prices.plain(tokens, output) * request.n,
             quality=model.task_quality.get(task, model.quality_score),
             latency_ms=model.avg_latency_ms,
@@ -54,12 +56,14 @@ def consider(models: Sequence[Model], request: Request) -> tuple[Candidate, ...]
 
 def _judged(rule: str, given: Sequence[Candidate], ranking: Sequence[Candidate] | Verdict) -> Verdict:
     verdict = ranking if isinstance(ranking, Verdict) else Verdict(tuple(ranking))
-    names = {candidate.name for candidate in given}
-    kept = [candidate.name for candidate in verdict.kept]
-    if invented := [name for name in kept if name not in names]:
-        raise PluginError(f"rule {rule!r} returned {invented[0]!r}, which it was not given")
-    if len(kept) + len(verdict.dropped) < len(names):
-        silent = dict.fromkeys(names.difference(kept, verdict.dropped), "dropped without a reason")
+    if verdict.kept is given:
+        return verdict
+    models = {candidate.name: candidate.model for candidate in given}
+    for candidate in verdict.kept:
+        if models.pop(candidate.name, None) is not candidate.model:
+            raise PluginError(f"rule {rule!r} returned {candidate.name!r}, which it was not given, or gave it twice")
+    if len(models) > len(verdict.dropped):
+        silent = dict.fromkeys(models.keys() - verdict.dropped.keys(), "dropped without a reason")
         verdict = Verdict(verdict.kept, {**verdict.dropped, **silent}, verdict.relaxed)
     return verdict
 

@@ -263,8 +263,13 @@ def _route(request: Request, trace: Trace, completion: Completion, hit: Hit | No
         predicted_quality=chosen.quality if chosen else None,
         fallback_used=bool(trace.relaxed) or _fell_back(trace),
         relaxed=trace.relaxed,
-        alternatives=alternatives(request, trace, request.model) if request.terms.mode == "explicit" else (),
+        alternatives=alternatives(request, trace, request.model) if _wanted(request, trace) else (),
     )
+
+
+def _wanted(request: Request, trace: Trace) -> bool:
+    """Only the native wire has a place for alternatives."""
+    return request.terms.mode == "explicit" and trace.route == "/infer"
 
 
 def explain_choice(request: Request, trace: Trace, chosen: str) -> str:

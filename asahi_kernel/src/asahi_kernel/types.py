@@ -256,16 +256,15 @@ class Model(Struct, frozen=True, kw_only=True):
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
-    """A model being considered for one request: `cost` is the estimate in nano-dollars, None when unpriced."""
+    """A model being considered for one request: `cost` is the estimate in nano-dollars, None when unpriced, and
+    `input_tokens` what it rests on."""
 
+    name: str
     model: Model
+    input_tokens: int = 0
     cost: int | None
     quality: float
     latency_ms: float
-
-    @property
-    def name(self) -> str:
-        return self.model.name
 
 
 class Verdict(Struct, frozen=True):

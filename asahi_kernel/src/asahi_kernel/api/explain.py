@@ -65,7 +65,7 @@ def tell(decision: Decision) -> dict[str, Any]:
             {
                 "rule": note.rule,
                 "dropped": [{"model": model, "reason": reason} for model, reason in note.dropped.items()],
-                "order": list(note.order),
+                "order": [each.name for each in note.kept],
             }
             for note in decision.rules
         ],

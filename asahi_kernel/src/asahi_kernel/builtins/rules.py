@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from asahi_kernel.factory import Config, Factory
 from asahi_kernel.gateway import Gateway
-from asahi_kernel.money import count_input, plain
+from asahi_kernel.money import plain
 from asahi_kernel.protocols import Rule
 from asahi_kernel.types import Candidate, Capability, Principal, Request, Verdict
 from asahi_kernel.upstream import ANY_WIRE
@@ -48,11 +48,11 @@ class Capable:
         self._gateway = gateway
 
     async def rank(self, request: Request, principal: Principal, candidates: Sequence[Candidate]) -> Verdict:
-        needs, tokens = needed(request), count_input(request)
-        return _sift(candidates, lambda each: self._fault(each, request, needs, tokens))
+        needs = needed(request)
+        return _sift(candidates, lambda each: self._fault(each, request, needs))
 
-    def _fault(self, candidate: Candidate, request: Request, needs: frozenset[Capability], tokens: int) -> str:
-        model = candidate.model
+    def _fault(self, candidate: Candidate, request: Request, needs: frozenset[Capability]) -> str:
+        model, tokens = candidate.model, candidate.input_tokens
         if missing := needs - model.capabilities:
             return f"cannot do {', '.join(sorted(missing))}"
         if request.wire and self._gateway.upstreams[model.provider].wire not in (ANY_WIRE, request.wire):
@@ -106,7 +106,7 @@ class Cheapest:
     async def rank(
         self, request: Request, principal: Principal, candidates: Sequence[Candidate]
     ) -> Sequence[Candidate]:
-        return sorted(candidates, key=_price)
+        return candidates if len(candidates) < 2 else sorted(candidates, key=_price)
 
 
 def needed(request: Request) -> frozenset[Capability]:
@@ -155,7 +155,7 @@ def _sift(candidates: Sequence[Candidate], fault: Callable[[Candidate], str]) ->
             dropped[candidate.name] = reason
         else:
             kept.append(candidate)
-    return Verdict(tuple(kept), dropped)
+    return Verdict(tuple(kept), dropped) if dropped else Verdict(tuple(candidates))
 
 
 def _opened(make: Callable[[Gateway], Rule]) -> Callable[[Config, Gateway], AbstractAsyncContextManager[Rule]]:

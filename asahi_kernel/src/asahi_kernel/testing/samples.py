@@ -27,7 +27,7 @@ def candidate(name: str = "model-a", *, cost: int | None = 1_000, quality: float
     import msgspec
 
     model = msgspec.structs.replace(MODEL, name=name, quality_score=quality, avg_latency_ms=ms)
-    return Candidate(model=model, cost=cost, quality=quality, latency_ms=ms)
+    return Candidate(name=name, model=model, cost=cost, quality=quality, latency_ms=ms)
 
 
 def event(org: str = "here", **fields: object) -> Event:
