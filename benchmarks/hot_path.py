@@ -52,9 +52,7 @@ def configuration(base_url: str) -> dict[str, object]:
     }
 
 
-def measure(
-    bare: tuple[int, str], gateway: tuple[int, str], requests: int, rounds: int
-) -> dict[str, list[float]]:
+def measure(bare: tuple[int, str], gateway: tuple[int, str], requests: int, rounds: int) -> dict[str, list[float]]:
     costs: dict[str, list[float]] = {"bare": [], "hit": [], "miss": []}
     fresh = 0
     for turn in range(rounds + 1):

@@ -7,8 +7,8 @@ import os
 import sys
 from typing import Any
 
+from asahi_kernel.http.client import Client
 from asahi_kernel.server import run
-from asahi_openai.client import Client
 
 
 def factory() -> Any:
@@ -16,7 +16,8 @@ def factory() -> Any:
 
     async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
-            return await lifespan(receive, send)
+            await lifespan(receive, send)
+            return
         body = (await receive())["body"]
         until = asyncio.get_running_loop().time() + 30
         response = await client.post("/chat/completions", body, until=until, head_until=until)
@@ -40,4 +41,8 @@ async def lifespan(receive: Any, send: Any) -> None:
 
 
 if __name__ == "__main__":
-    run("benchmarks.passthrough:factory", port=0, on_ready=lambda port: print(f"listens on http://127.0.0.1:{port}", file=sys.stderr, flush=True))
+    run(
+        "benchmarks.passthrough:factory",
+        port=0,
+        on_ready=lambda port: print(f"listens on http://127.0.0.1:{port}", file=sys.stderr, flush=True),
+    )

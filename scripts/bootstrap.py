@@ -55,7 +55,9 @@ def by_pip(target: Path) -> bool:
 
 def by_index(target: Path) -> bool:
     """The wheel itself, checked against the index's hash: Debian's bare python3 has neither pip nor venv."""
-    request = urllib.request.Request(f"{INDEX.rstrip('/')}/uv/", headers={"Accept": "application/vnd.pypi.simple.v1+json"})
+    request = urllib.request.Request(
+        f"{INDEX.rstrip('/')}/uv/", headers={"Accept": "application/vnd.pypi.simple.v1+json"}
+    )
     with urllib.request.urlopen(request, timeout=60) as answer:
         files = json.load(answer)["files"]
     machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())

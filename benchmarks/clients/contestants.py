@@ -10,7 +10,7 @@ from typing import Protocol
 
 import aiohttp
 
-from asahi_openai.client import Client
+from asahi_kernel.http.client import Client
 
 PATH = "/v1/chat/completions"
 KEY = {"authorization": "Bearer sk-bench", "content-type": "application/json"}

@@ -257,6 +257,8 @@ async def test_a_process_keeps_a_ledger_file_that_outlives_it(client: aiohttp.Cl
     url = line.removeprefix("listening on ").strip()
     async with client.post(url + "/v1/chat/completions", json=chat("x")) as response:
         told = (await response.json())["usage"]
+    async with client.get(url + "/v1/models"):
+        pass
     os.kill(process.pid, signal.SIGKILL)
     await process.wait()
     (row,) = [json.loads(line) for line in path.read_text().splitlines()]

@@ -16,6 +16,7 @@ from asahi_kernel.hookspecs import hookimpl
 from asahi_kernel.types import (
     Allowance,
     Candidate,
+    Choice,
     Chunk,
     Completion,
     Hit,
@@ -36,6 +37,7 @@ __all__ = (
     "Allowance",
     "AsahiError",
     "Candidate",
+    "Choice",
     "Chunk",
     "Completion",
     "Config",

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from asahi_kernel import Message, Model, ProviderError, Request
+from asahi_kernel.http.client import Client, Response
 from asahi_kernel.testing import fakeup
-from asahi_openai.client import Client, Response
 from asahi_openai.provider import OpenAIProvider
 
 pytestmark = pytest.mark.anyio
@@ -298,7 +298,7 @@ async def test_a_trusted_certificate_is_taken_but_not_for_another_name(
 async def sip(response: Response, until: float) -> None:
     """Reads so slowly that something has always come already."""
     while await response.chunk(until):
-        time.sleep(0.02)  # noqa: ASYNC251
+        time.sleep(0.02)
         await asyncio.sleep(0)
 
 

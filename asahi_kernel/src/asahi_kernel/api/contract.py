@@ -47,7 +47,7 @@ def _inference() -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _anything(kind: type) -> dict[str, Any]:
     """The schema of a piece that goes to the vendor as it came."""
-    return {}
+    return {"description": "any JSON"}
 
 
 def _named(kind: type[msgspec.Struct], name: str) -> type[msgspec.Struct]:

@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 from asahi_kernel import Chunk, Completion, ConfigError, Model, ProviderError, Request
+from asahi_kernel.http.client import Client, ConnectError, Response
+from asahi_kernel.http.connection import BrokenError
 from asahi_kernel.wire.sse import EventError, EventParser
 from asahi_openai import failures
-from asahi_openai.client import Client, ConnectError, Response
 from asahi_openai.config import OpenAIConfig
-from asahi_openai.connection import BrokenError
 from asahi_openai.decode import Failure, Garbage, decode_reply
 from asahi_openai.encode import encode
 from asahi_openai.transcript import Transcript

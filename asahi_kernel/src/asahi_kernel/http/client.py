@@ -13,7 +13,7 @@ import ssl
 from collections import deque
 from urllib.parse import urlsplit
 
-from asahi_openai.connection import HIGH_WATER, Answer, BrokenError, Connection
+from asahi_kernel.http.connection import HIGH_WATER, Answer, BrokenError, Connection
 
 _IDLE_S = 30.0
 _DRAIN_S = 1.0

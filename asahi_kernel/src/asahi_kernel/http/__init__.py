@@ -1,0 +1,1 @@
+"""A lean HTTP client for provider plugins: one configured host, no redirects, deadlines everywhere."""
