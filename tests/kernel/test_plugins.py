@@ -286,7 +286,7 @@ class TestEveryHook:
     def test_register_routes_adds_paths(self, install: Install) -> None:
         install("everything", EVERYTHING)
         app = create_app(Settings(), load_plugins())
-        assert "/everything" in {route.path for route in app.routes}
+        assert "/everything" in {route.path for route in app.app.routes}
 
     def test_register_commands_adds_to_the_group(self, install: Install) -> None:
         install("everything", EVERYTHING)

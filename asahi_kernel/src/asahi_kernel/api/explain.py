@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from litestar import Request, get
+from litestar.params import FromPath
 
 from asahi_kernel.api.access import principal_of
 from asahi_kernel.errors import Invalid, NotFound
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def explain_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
     @get("/explain/{request_id:str}", opt={"permission": "infer"}, tags=["explain"])
-    async def explain(request: Request[Any, Any, Any], request_id: str) -> dict[str, Any]:
+    async def explain(request: Request[Any, Any, Any], request_id: FromPath[str]) -> dict[str, Any]:
         """Why a request was answered as it was. Another org's id answers 404, the same as an unknown one."""
         if not is_id(request_id):
             raise Invalid(

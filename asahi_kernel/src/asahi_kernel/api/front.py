@@ -16,12 +16,12 @@ class Front:
     """The same exchanges that the routes have: routing and error middleware cost as much as a cache hit does."""
 
     def __init__(self, app: Litestar, exchanges: Mapping[str, Exchange]) -> None:
-        self._app = app
+        self.app = app
         self._exchanges = exchanges
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = self._exchanges.get(scope.get("path", ""))
         if exchange is None:
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
         else:
             await exchange(scope, receive, send)

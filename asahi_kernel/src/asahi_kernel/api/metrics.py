@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from litestar import Request, Response, get
+from litestar.params import FromQuery
 
 from asahi_kernel.api.access import principal_of
 from asahi_kernel.errors import Invalid
@@ -24,7 +25,7 @@ PERIODS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedel
 
 def metrics_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
     @get("/metrics", opt={"permission": "view_metrics"}, tags=["metrics"])
-    async def metrics(request: Request[Any, Any, Any], period: str = "month") -> Response[dict[str, Any]]:
+    async def metrics(request: Request[Any, Any, Any], period: FromQuery[str] = "month") -> Response[dict[str, Any]]:
         """Totals of the key's org over `period`: hour, day, week, month or all. Money is null without view_cost."""
         if period != "all" and period not in PERIODS:
             raise Invalid(f"period must be one of: {', '.join(PERIODS)}, all", param="period")

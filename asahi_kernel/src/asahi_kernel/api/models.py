@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from litestar import Response, get
+from litestar.params import FromPath
 
 from asahi_kernel.errors import NotFound
 from asahi_kernel.registry import UnknownModel
@@ -39,7 +40,7 @@ def model_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
         return Response(openai.models(registry.models, created, registry.aliases), media_type="application/json")
 
     @get("/v1/models/{name:path}", opt={"permission": "infer"}, tags=["openai"])
-    async def one(name: str) -> Response[bytes]:
+    async def one(name: FromPath[str]) -> Response[bytes]:
         """One entry of OpenAI's model list."""
         wanted = name.removeprefix("/")
         registry = gateway.registry
