@@ -61,9 +61,9 @@ async def test_sigterm_during_100_streams_cuts_none_and_loses_none(tmp_path):
     assert sum(round(account["cost"] * 1e9) for account in accounts) == sum(row["cost"] for row in billed)
 
 
-async def hang_up(port: int, number: int, after: int) -> None:
+async def hang_up(port: int, number: int, after: int, pace: int) -> None:
     """Ask for a stream, read a number of events, and be gone."""
-    text = f"question {number} [[fakeup: tokens=60 pace_ms=3]]"
+    text = f"question {number} [[fakeup: tokens=60 pace_ms={pace}]]"
     body = json.dumps({"model": "m", "stream": True, "messages": [{"role": "user", "content": text}]}).encode()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/json\r\n"
@@ -96,7 +96,7 @@ async def test_1000_clients_that_hang_up_pay_for_every_generated_token(tmp_path,
 
         async def one(number: int) -> None:
             async with turn:
-                await hang_up(port, number, 3 + number % 40)
+                await hang_up(port, number, 3 + number % 40, 3 if mode == "drain" else 15)
 
         await asyncio.gather(*(one(number) for number in range(1_000)))
         async with asyncio.timeout(30):

@@ -12,7 +12,7 @@ from asahi_kernel.calling import Aborted
 from asahi_kernel.errors import AsahiError
 from asahi_kernel.money import count_input, expect_output
 from asahi_kernel.records import Decision, Event, Status
-from asahi_kernel.types import Candidate, Completion, Hit, Model, Usage
+from asahi_kernel.types import Candidate, Completion, Hit, Model, Terms, Usage
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
@@ -93,7 +93,23 @@ def settle_failure(
     else:
         status = "failed"
     code = error.code if isinstance(error, AsahiError) else "internal"
-    _record(gateway, request, principal, trace, status, code, None)
+    _record(gateway, request, principal, trace, status, code, _unanswered(request, trace))
+
+
+def _unanswered(request: Request, trace: Trace) -> Answer:
+    """What there is to tell of a request without an answer: the last model asked, and what was billed."""
+    last = trace.attempts[-1] if trace.attempts else None
+    usage = _billed(trace)
+    return Answer(
+        request_id=trace.request_id,
+        timestamp=trace.timestamp,
+        completion=Completion(model=last.model if last else "", provider=last.provider if last else ""),
+        usage=usage,
+        bill=_failure_bill(trace),
+        route=Route(mode=request.terms.mode, reason="", fallback_used=_fell_back(trace)),
+        billed_tokens=usage.total_tokens,
+        warnings=tuple(trace.warnings),
+    )
 
 
 def _record(
@@ -103,39 +119,45 @@ def _record(
     trace: Trace,
     status: Status,
     error: str | None,
-    answer: Answer | None,
+    answer: Answer,
 ) -> None:
-    bill = answer.bill if answer else _failure_bill(trace)
-    completion = answer.completion if answer else None
-    usage = answer.usage if answer else _billed(trace)
-    terms = request.terms
-    hit = answer.hit if answer else None
-    event = Event(
+    event = _event(request.terms, principal, trace, answer)
+    hit = answer.hit
+    event = msgspec.structs.replace(
+        event,
+        status=status,
+        error=error,
+        model_requested=request.model or request.terms.baseline,
+        cache_tier=hit.tier if hit else 0,
+        cache_similarity=hit.similarity if hit else None,
+        cache_entry_id=hit.entry_id if hit else None,
+    )
+    gateway.journal.add(event, _decision(request, event, trace))
+
+
+def _event(terms: Terms, principal: Principal, trace: Trace, answer: Answer) -> Event:
+    bill, usage = answer.bill, answer.usage
+    return Event(
         request_id=trace.request_id,
         timestamp=trace.timestamp,
         org_id=principal.org,
         route=trace.route,
-        status=status,
+        status="ok",
         client_request_id=terms.client_request_id,
         user_id=principal.user,
         key_id=principal.key_id,
-        error=error,
-        task_type=terms.task_type or "general",
+        task_type=answer.route.task_type,
         routing_mode=terms.mode,
-        model_requested=request.model or terms.baseline,
-        model_selected=completion.model if completion else (trace.attempts[-1].model if trace.attempts else ""),
-        provider=completion.provider if completion else (trace.attempts[-1].provider if trace.attempts else ""),
-        cache_hit=hit is not None,
-        cache_tier=hit.tier if hit else 0,
-        cache_similarity=hit.similarity if hit else None,
-        cache_entry_id=hit.entry_id if hit else None,
+        model_selected=answer.completion.model,
+        provider=answer.completion.provider,
+        cache_hit=answer.hit is not None,
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
         cached_tokens=usage.cached_tokens,
         cache_write_tokens=usage.cache_write_tokens,
         reasoning_tokens=usage.reasoning_tokens,
-        billed_tokens=sum(each.input_tokens + each.output_tokens for each in trace.attempts if each.billed),
-        usage_source="stored" if hit else usage.source,
+        billed_tokens=answer.billed_tokens,
+        usage_source=usage.source,
         latency_ms=trace.elapsed_ms(),
         ttft_ms=trace.ttft_ms,
         latency_breakdown=trace.breakdown,
@@ -146,15 +168,14 @@ def _record(
         baseline_model=bill.baseline_model,
         price_version=bill.price_version,
         saved_by=bill.saved_by,
-        techniques=answer.techniques if answer else (),
+        techniques=answer.techniques,
         tags=terms.tags,
-        routing_reason=answer.route.reason if answer else "",
-        fallback_used=bool(trace.relaxed) or _fell_back(trace),
+        routing_reason=answer.route.reason,
+        fallback_used=answer.route.fallback_used,
         attempts=tuple(trace.attempts),
-        quality_score=answer.route.predicted_quality if answer else None,
-        warnings=answer.warnings if answer else tuple(trace.warnings),
+        quality_score=answer.route.predicted_quality,
+        warnings=answer.warnings,
     )
-    gateway.journal.add(event, _decision(request, event, trace))
 
 
 def _decision(request: Request, event: Event, trace: Trace) -> Decision:
