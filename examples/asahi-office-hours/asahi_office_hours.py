@@ -19,8 +19,8 @@ class OfficeHours:
     async def rank(self, request, principal, candidates):
         if self.config.opens <= datetime.now(UTC).hour < self.config.closes:
             return candidates
-        kept = tuple(each for each in candidates if each.name not in self.config.day_only)
-        return Verdict(kept, {name: "answers in office hours only" for name in self.config.day_only})
+        closed = {each.name: "answers in office hours only" for each in candidates if each.name in self.config.day_only}
+        return Verdict(tuple(each for each in candidates if each.name not in closed), closed)
 
 
 @asynccontextmanager

@@ -14,8 +14,10 @@ class Shout:
         self.mark = mark
 
     async def complete(self, model, request):
-        text = request.messages[-1].text.upper() + self.mark
-        return Completion(text=text, model=model.name, usage=Usage(len(text) // 4 + 1, len(text) // 4 + 1))
+        said = request.messages[-1].text.upper() + self.mark
+        text = said[: 4 * (request.max_tokens or len(said))]
+        usage = Usage(len(said) // 4 + 1, -(-len(text) // 4))
+        return Completion(text=text, model=model.name, usage=usage, finish_reason="stop" if text == said else "length")
 
 
 @asynccontextmanager

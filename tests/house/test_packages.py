@@ -66,7 +66,7 @@ def test_a_package_imports_only_what_it_declares(package: Package) -> None:
             top = name.split(".")[0]
             if top in sys.stdlib_module_names or top == package.module:
                 continue
-            owners = {owner.lower().replace("_", "-") for owner in distributions.get(top, ())}
+            owners = {owner.lower().replace("_", "-") for owner in distributions.get(top, [top])}
             assert owners & names, f"{module.place} imports {name}, which {package.name} does not depend on"
 
 

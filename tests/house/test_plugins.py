@@ -45,7 +45,7 @@ def factories() -> list[tuple[str, str]]:
 
 
 @cache
-def tested() -> set[str]:
+def contracted() -> set[str]:
     """The names of all factories that a contract class in the tests is given, parametrized or not."""
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         if "house" not in path.parts and "Contract)" in path.read_text("utf-8"):
@@ -89,7 +89,7 @@ def test_every_kind_has_a_hook() -> None:
 
 @pytest.mark.parametrize(("kind", "name"), factories())
 def test_each_factory_has_a_contract_test(kind: str, name: str) -> None:
-    assert name in tested(), f"no subclass of a contract in tests/ is given the {kind} factory {name!r}"
+    assert name in contracted(), f"no subclass of a contract in tests/ is given the {kind} factory {name!r}"
 
 
 def sections() -> dict[str, dict[str, tuple[str, str]]]:

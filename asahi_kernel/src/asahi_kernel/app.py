@@ -35,14 +35,18 @@ def create_app(settings: Settings, plugins: Plugins | None = None, gateway: Gate
     """The ASGI application for these settings. Backends open in its lifespan; a fault there stops the start."""
     gateway = gateway or Gateway(settings)
     inference = exchanges(gateway)
-    return Front(_routes(settings, plugins or load_plugins(), gateway, inference), inference)
+    return Front(_routes(settings, plugins or load_plugins(), gateway, inference), inference, gateway)
 
 
 def _routes(settings: Settings, plugins: Plugins, gateway: Gateway, inference: Mapping[str, Exchange]) -> Litestar:
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with running(gateway, plugins):
-            yield
+        try:
+            async with running(gateway, plugins):
+                yield
+        except AsahiError as error:
+            gateway.refusal = error
+            raise
 
     guarded = Router("/", route_handlers=_guarded(gateway, plugins), guards=[guard(gateway)])
     app = Litestar(

@@ -42,11 +42,13 @@ def _believable(usage: Usage, completion: Completion) -> bool:
         usage.cached_tokens,
         usage.cache_write_tokens,
         usage.reasoning_tokens,
+        usage.cache_write_1h_tokens,
     )
     return (
         min(parts) >= 0
         and max(parts) < _ABSURD
         and usage.cached_tokens + usage.cache_write_tokens <= usage.input_tokens
+        and usage.cache_write_1h_tokens <= usage.cache_write_tokens
         and usage.reasoning_tokens <= usage.output_tokens
         and usage.output_tokens * _MOST_BYTES_PER_TOKEN >= _size(completion)
     )

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from asahi_kernel.config import choose, decode, find, split_resilience
-from asahi_kernel.errors import ConfigError
+from asahi_kernel.errors import AsahiError, ConfigError
 from asahi_kernel.fingerprint import Salts
 from asahi_kernel.journal import Journal
 from asahi_kernel.plugins import Plugins
@@ -84,6 +84,7 @@ class Gateway:
         self.mock = False
         self.draining = False
         self.opened = False
+        self.refusal: AsahiError | None = None
         self.started = time.monotonic()
         self._tasks: set[asyncio.Task[Any]] = set()
 

@@ -19,33 +19,49 @@ _SCALE = 1_000_000_000
 _PER_MILLION = NANO * _SCALE // 1_000_000
 
 
-class Prices(Struct, frozen=True, kw_only=True):
-    """What a model charges, in nUSD per 1,000,000,000 tokens. None falls back: caches to input, reasoning to output."""
+class Prices(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a model charges, in nUSD per 1,000,000,000 tokens. None falls back: caches to input, a one-hour cache write
+    to the ordinary one, reasoning to output. `tiers` are (input tokens, prices), ascending: above that many input
+    tokens those prices hold for all tokens of the request."""
 
     input: int
     output: int
     cache_read: int | None = None
     cache_write: int | None = None
+    cache_write_1h: int | None = None
     reasoning: int | None = None
+    tiers: tuple[tuple[int, Prices], ...] = ()
 
     def cost(self, usage: Usage) -> int:
         """The bill for a usage in nUSD, rounded up once."""
-        read = self.input if self.cache_read is None else self.cache_read
-        write = self.input if self.cache_write is None else self.cache_write
-        thought = self.output if self.reasoning is None else self.reasoning
+        prices = self.reached(usage.input_tokens) if self.tiers else self
+        read = prices.input if prices.cache_read is None else prices.cache_read
+        write = prices.input if prices.cache_write is None else prices.cache_write
+        write_1h = write if prices.cache_write_1h is None else prices.cache_write_1h
+        thought = prices.output if prices.reasoning is None else prices.reasoning
         fresh = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
         total = (
-            fresh * self.input
+            fresh * prices.input
             + usage.cached_tokens * read
-            + usage.cache_write_tokens * write
-            + (usage.output_tokens - usage.reasoning_tokens) * self.output
+            + (usage.cache_write_tokens - usage.cache_write_1h_tokens) * write
+            + usage.cache_write_1h_tokens * write_1h
+            + (usage.output_tokens - usage.reasoning_tokens) * prices.output
             + usage.reasoning_tokens * thought
         )
         return -(-total // _SCALE)
 
     def plain(self, input_tokens: int, output_tokens: int) -> int:
         """The bill at the uncached prices in nUSD, rounded up once."""
-        return -(-(input_tokens * self.input + output_tokens * self.output) // _SCALE)
+        prices = self.reached(input_tokens) if self.tiers else self
+        return -(-(input_tokens * prices.input + output_tokens * prices.output) // _SCALE)
+
+    def reached(self, input_tokens: int) -> Prices:
+        """The prices of the tier that so many input tokens reach."""
+        prices = self
+        for start, tier in self.tiers:
+            if input_tokens > start:
+                prices = tier
+        return prices
 
 
 def per_million(dollars: Decimal | float | str) -> int:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
-from datetime import date
 
 import msgspec
 
+from asahi_kernel import pricing
 from asahi_kernel.config import near
 from asahi_kernel.errors import ConfigError, Invalid
 from asahi_kernel.money import Prices, per_million
@@ -50,6 +49,35 @@ CATALOGUE = (
 )
 
 
+def _prior(name: str, provider: str, latency: float, quality: float, context: int, output: int) -> ModelProfile:
+    return msgspec.convert(
+        {
+            "name": name,
+            "provider": provider,
+            "avg_latency_ms": latency,
+            "quality_score": quality,
+            "max_input_tokens": context,
+            "max_output_tokens": output,
+        },
+        ModelProfile,
+    )
+
+
+#: Priors only; their prices are always looked up.
+FURTHER = (
+    _prior("gpt-4o", "openai", 200, 4.6, 128_000, 16_384),
+    _prior("gpt-4o-mini", "openai", 120, 4.0, 128_000, 16_384),
+    _prior("o3", "openai", 800, 4.8, 200_000, 100_000),
+    _prior("claude-opus-4-6", "anthropic", 300, 4.8, 200_000, 64_000),
+    _prior("claude-sonnet-4-6", "anthropic", 180, 4.5, 200_000, 64_000),
+    _prior("claude-haiku-4-5", "anthropic", 100, 3.8, 200_000, 64_000),
+    _prior("gemini-2.5-pro", "google", 400, 4.7, 1_048_576, 65_536),
+    _prior("gemini-2.5-flash", "google", 150, 4.2, 1_048_576, 65_536),
+    _prior("gemini-2.0-flash", "google", 120, 4.0, 1_048_576, 8_192),
+    _prior("gemini-2.0-flash-lite", "google", 80, 3.5, 1_048_576, 8_192),
+)
+
+
 class UnknownModel(Invalid):
     """No registered model or alias has that name."""
 
@@ -85,36 +113,52 @@ class Registry:
 
 
 def build(settings: Settings, providers: Iterable[str], *, mock: bool) -> Registry:
-    """The registry for these settings. With `mock` the built-in catalogue is served by the mock provider; without,
-    a catalogue model is active only when its provider is configured, and a configured model must name one."""
+    """The registry for these settings. With `mock` the built-in catalogue is served by the mock provider at reference
+    prices; without, a catalogue model is active only when its provider is configured, and prices are looked up."""
     names = set(providers)
-    if settings.models is None:
-        profiles = [
-            msgspec.structs.replace(each, provider="mock") if mock and each.provider not in names else each
-            for each in CATALOGUE
-        ]
-        profiles = [each for each in profiles if each.provider in names]
-        version = "reference-1"
+    if mock and settings.models is None:
+        profiles = [msgspec.structs.replace(each, provider="mock") for each in CATALOGUE]
+        models = [as_model(each, prices_of(each), "reference-1", "reference") for each in profiles]
     else:
-        profiles, version = list(settings.models), price_version(settings.models)
+        profiles = list(settings.models or _active(names))
         _check(profiles, names)
-    models = [as_model(profile, version) for profile in profiles]
+        models = _priced(profiles, settings)
     for alias, target in settings.aliases.items():
         if target not in {model.name for model in models}:
-            raise ConfigError(
-                f"aliases.{alias}: {target!r} is not a registered model. {near(target, [m.name for m in models])}"
-            )
+            hint = near(target, [model.name for model in models])
+            raise ConfigError(f"aliases.{alias}: {target!r} is not a registered model. {hint}")
     return Registry(models, settings.aliases, settings.pricing.baseline_model)
 
 
-def as_model(profile: ModelProfile, version: str) -> Model:
-    """A profile with its prices made exact. Both prices or none: half a price would be a guess."""
+def _active(providers: set[str]) -> list[ModelProfile]:
+    """The catalogue's models of these providers, without the reference prices: real traffic has real prices."""
+    free = {"cost_per_1k_input_tokens": None, "cost_per_1k_output_tokens": None}
+    return [msgspec.structs.replace(each, **free) for each in (*CATALOGUE, *FURTHER) if each.provider in providers]
+
+
+def _priced(profiles: list[ModelProfile], settings: Settings) -> list[Model]:
+    found: dict[str, tuple[Prices | None, str]] = {}
+    for profile in profiles:
+        prices, origin = prices_of(profile), "configuration"
+        table = settings.providers.get(profile.provider, {"type": "mock"})
+        if prices is None and table.get("type", profile.provider) != "mock":
+            address = table.get("base_url")
+            prices = pricing.look_up(profile.provider, address, profile.api_model or profile.name)
+            origin = pricing.source()
+        found[profile.name] = prices, origin if prices else "unknown"
+    version = pricing.price_version((name, prices) for name, (prices, _) in found.items())
+    return [as_model(profile, *found[profile.name][:1], version, found[profile.name][1]) for profile in profiles]
+
+
+def as_model(profile: ModelProfile, prices: Prices | None, version: str, origin: str) -> Model:
+    """A profile with the prices that hold for it."""
     return Model(
         name=profile.name,
         provider=profile.provider,
         api_model=profile.api_model or profile.name,
-        prices=_prices(profile),
+        prices=prices,
         price_version=version,
+        price_source=origin,
         avg_latency_ms=profile.avg_latency_ms,
         quality_score=profile.quality_score,
         task_quality=profile.task_quality,
@@ -127,14 +171,8 @@ def as_model(profile: ModelProfile, version: str) -> Model:
     )
 
 
-def price_version(profiles: Iterable[ModelProfile]) -> str:
-    """Content hash and date of a set of prices."""
-    body = [(each.name, repr(_prices(each))) for each in profiles]
-    digest = hashlib.sha256(msgspec.json.encode(sorted(body))).hexdigest()[:12]
-    return f"{digest}-{date.today().isoformat()}"
-
-
-def _prices(profile: ModelProfile) -> Prices | None:
+def prices_of(profile: ModelProfile) -> Prices | None:
+    """A profile's own prices, made exact. Both input and output or none: half a price would be a guess."""
     given = (profile.cost_per_1k_input_tokens, profile.cost_per_1k_output_tokens)
     if given == (None, None):
         return None

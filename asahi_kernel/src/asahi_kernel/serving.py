@@ -66,7 +66,8 @@ def drain() -> None:
 def serve(found: Settings) -> int:
     """Serve until told to stop; the exit status."""
     api = found.api
-    if api.workers > 1 and found.storage in ("memory", {"type": "memory"}) and not api.allow_split_state:
+    storage = found.storage if isinstance(found.storage, str) else found.storage.get("type")
+    if api.workers > 1 and storage == "memory" and not api.allow_split_state:
         raise ConfigError(
             f"api.workers: {api.workers} workers would each have their own memory storage, cache and limits; use 1, "
             "a shared storage, or say api.allow_split_state: true"

@@ -11,7 +11,7 @@ from asahi_kernel.types import Capability
 
 Table: TypeAlias = dict[str, Any]
 Positive: TypeAlias = Annotated[int, Meta(ge=1)]
-Seconds: TypeAlias = Annotated[float, Meta(gt=0)]
+Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=86_400)]
 Name: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
 
 
@@ -151,3 +151,7 @@ class Settings(Config, frozen=True):
     sinks: dict[str, Table] = {}
     services: dict[str, Table] = {}
     profile: Literal["development", "production"] = "production"
+
+    def __repr__(self) -> str:
+        """Without the tables of plugins, which hold secrets until their owners decode them."""
+        return f"Settings(profile={self.profile!r}, …)"

@@ -164,14 +164,19 @@ class Request(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Usage(Struct, frozen=True, omit_defaults=True):
-    """Tokens of one call. `cached_tokens` and `cache_write_tokens` are parts of `input_tokens`, `reasoning_tokens` of
-    `output_tokens`. `source` says who counted: the provider, Asahi (`estimated`), or a cache entry (`stored`)."""
+    """Tokens of one call.
+
+    `cached_tokens` and `cache_write_tokens` are parts of `input_tokens`, `cache_write_1h_tokens` (kept for an hour, not
+    minutes) of `cache_write_tokens`, and `reasoning_tokens` of `output_tokens`. `source` says who counted: the
+    provider, Asahi (`estimated`), or a cache entry (`stored`).
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
+    cache_write_1h_tokens: int = 0
     source: Literal["provider", "estimated", "stored"] = "provider"
 
     @property
@@ -244,6 +249,7 @@ class Model(Struct, frozen=True, kw_only=True):
     api_model: str
     prices: Prices | None = None
     price_version: str = "none"
+    price_source: str = "unknown"
     avg_latency_ms: float = 500.0
     quality_score: float = 3.5
     task_quality: Mapping[str, float] = {}

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from asahi_kernel import Chunk, Completion, ToolCall, ToolCallDelta, Usage
-from asahi_openai.decode import Failure, Garbage, decode_reply
+from asahi_kernel.http.failures import Failure, Garbage
+from asahi_openai.decode import decode_reply
 from asahi_openai.transcript import Transcript
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from asahi_kernel import Chunk, Message, Model, ProviderError, Request
 from asahi_kernel.testing.fakeup import Upstream
+from asahi_openai.failures import OpenAIDialect
 from asahi_openai.provider import OpenAIProvider
 
 pytestmark = pytest.mark.anyio
@@ -194,22 +195,18 @@ async def test_a_host_that_never_accepts_is_a_timeout(open_at: Any) -> None:
 
 
 async def test_no_quota_is_not_a_reason_to_try_again() -> None:
-    from asahi_openai.failures import refused
-
     body = b'{"error":{"message":"You exceeded your current quota","code":"insufficient_quota"}}'
-    assert refused(429, {}, body, "").retryable is False
-    assert refused(429, {b"retry-after-ms": b"1500"}, b"<html>", "").retry_after == 1.5
+    assert OpenAIDialect("").refused(429, {}, body).retryable is False
+    assert OpenAIDialect("").refused(429, {b"retry-after-ms": b"1500"}, b"<html>").retry_after == 1.5
 
 
 @pytest.mark.parametrize(
     "told", ["key-0123456789", "0123456789", "sk-proj-abc*****xyz", "Bearer key-0123456789\n\x1b[31m"]
 )
 async def test_a_credential_in_the_vendors_text_is_masked(told: str) -> None:
-    from asahi_openai.failures import refused
-
     body = b'{"error":{"message":"bad request with %b"}}' % told.encode("unicode_escape").replace(b"\\x", b"\\u00")
     secret = "0123456789" if told == "0123456789" else "key-0123456789"
-    message = refused(400, {}, body, secret).message
+    message = OpenAIDialect(secret).refused(400, {}, body).message
     assert "0123456789" not in message
     assert "xyz" not in message
     assert message.isprintable()

@@ -3,25 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from litestar import Litestar
-    from litestar.types import Receive, Scope, Send
+    from litestar.types import Message, Receive, Scope, Send
 
     from asahi_kernel.api.exchange import Exchange
+    from asahi_kernel.gateway import Gateway
 
 
 class Front:
     """The same exchanges that the routes have: routing and error middleware cost as much as a cache hit does."""
 
-    def __init__(self, app: Litestar, exchanges: Mapping[str, Exchange]) -> None:
+    def __init__(self, app: Litestar, exchanges: Mapping[str, Exchange], gateway: Gateway) -> None:
         self.app = app
         self._exchanges = exchanges
+        self._gateway = gateway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if str(scope["type"]) == "lifespan":
+            await self._live(scope, receive, send)
+            return
         exchange = self._exchanges.get(scope.get("path", ""))
         if exchange is None:
             await self.app(scope, receive, send)
         else:
             await exchange(scope, receive, send)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A mistake in the configuration is told in its own words, not as a traceback."""
+
+        async def told(message: Message) -> None:
+            said = cast("dict[str, object]", message)
+            if said["type"] == "lifespan.startup.failed" and self._gateway.refusal is not None:
+                said["message"] = f"the gateway does not start: {self._gateway.refusal.message}"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, told)
+        except Exception:
+            if self._gateway.refusal is None:
+                raise

@@ -66,6 +66,7 @@ def profile(gateway: Gateway, model: Model) -> dict[str, Any]:
         "cost_per_1k_output_tokens": prices and prices.output / 1e15,
         "price_known": prices is not None,
         "price_version": model.price_version,
+        "price_source": model.price_source,
         "avg_latency_ms": model.avg_latency_ms,
         "quality_score": model.quality_score,
         "task_quality": dict(model.task_quality),

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from asahi_kernel.cli.benchmarking import benchmark
 from asahi_kernel.cli.inferring import infer
 from asahi_kernel.cli.inspecting import check, models, plugins, schema
 from asahi_kernel.cli.serving import serve
@@ -24,15 +25,17 @@ def cli() -> None:
     """
 
 
-for command in (serve, infer, models, plugins, check, schema):
+for command in (serve, infer, benchmark, models, plugins, check, schema):
     cli.add_command(command)
 cli.add_command(serve, "api")
 
 
 def main() -> None:
     """Entry point: plugins add their commands, and every error becomes one line and an exit code."""
-    found = load_plugins(tolerant=True)
-    found.manager.hook.register_commands(cli=cli)
+    try:
+        load_plugins(tolerant=True).manager.hook.register_commands(cli=cli)
+    except Exception as error:  # noqa: BLE001 - one plugin's commands must not take the others with them
+        click.echo(f"asahi: a plugin's commands are left out: {type(error).__name__}: {error}", err=True)
     try:
         sys.exit(cli.main(standalone_mode=False))
     except click.exceptions.Exit as stop:

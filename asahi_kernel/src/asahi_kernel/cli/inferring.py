@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @json_option
 def infer(config: Path | None, prompt: str, mock: bool, as_json: bool, explain: bool, **asked: Any) -> None:
     """Answer PROMPT in this process, and print what it cost."""
-    settings = load(config, mock=mock)
+    settings = load(config, mock=mock, overrides={"auth": "open", "api.host": "127.0.0.1"})
     asyncio.run(_run(settings, prompt, asked, as_json=as_json, explain=explain))
 
 

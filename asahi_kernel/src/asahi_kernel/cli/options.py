@@ -29,7 +29,7 @@ def load(config: Path | None, *, mock: bool = False, overrides: dict[str, Any] |
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
     if mock:
         given["providers"] = {"mock": {}}
-        given["models"] = None
+        given |= {"models": None, "aliases": {}, "pricing.baseline_model": None}
     if config is not None:
         os.environ["ASAHI_CONFIG"] = str(config)
     os.environ[serving.OVERRIDES] = json.dumps(given)

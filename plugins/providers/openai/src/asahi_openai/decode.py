@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from asahi_kernel import Chunk, Completion, ToolCall, ToolCallDelta, Usage
+from asahi_kernel.http.failures import Failure, Garbage
 from asahi_kernel.types import Choice, FinishReason
 
 Members: TypeAlias = dict[str, Raw]
@@ -95,18 +96,6 @@ _calls = msgspec.json.Decoder(list[Raw]).decode
 _call = msgspec.json.Decoder(_Call).decode
 _index = msgspec.json.Decoder(int).decode
 decode_plain = msgspec.json.Decoder(PlainEvent).decode
-
-
-class Garbage(ValueError):
-    """Not what this wire says."""
-
-
-class Failure(Exception):
-    """An error object where an answer was due."""
-
-    def __init__(self, error: bytes) -> None:
-        super().__init__()
-        self.error = error
 
 
 def decode_reply(body: bytes, model: str, request_id: str) -> Completion:

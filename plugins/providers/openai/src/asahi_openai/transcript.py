@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import msgspec
 
 from asahi_kernel import Chunk, Usage
+from asahi_kernel.http.failures import Failure, Garbage
 from asahi_kernel.wire.sse import Event
-from asahi_openai.decode import Failure, Garbage, decode_event, decode_plain, finish
+from asahi_openai.decode import decode_event, decode_plain, finish
 
 _TERMINATOR = b"[DONE]"
 

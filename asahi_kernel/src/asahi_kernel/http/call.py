@@ -1,0 +1,149 @@
+"""A call of a provider plugin: one body out, one answer back, whole or as events; every failure a `ProviderError`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Protocol, TypeVar
+
+from msgspec import Struct
+
+from asahi_kernel.errors import ConfigError, ProviderError
+from asahi_kernel.http import failures
+from asahi_kernel.http.client import Client, ConnectError, Response
+from asahi_kernel.http.connection import BrokenError
+from asahi_kernel.http.failures import Failure, Garbage
+from asahi_kernel.types import Chunk
+from asahi_kernel.wire.sse import Event, EventError, EventParser
+
+T = TypeVar("T")
+
+_MOST_BYTES = 32 << 20
+_LONGEST_ERROR = 64 << 10
+_LONGEST_ID = 200
+_FAULTS = (ConnectError, BrokenError, TimeoutError, EventError, Garbage, Failure)
+
+
+class Timeouts(Struct, frozen=True, kw_only=True):
+    """In seconds: until a stream's first event, between two of its pieces, for a whole call, for a whole stream."""
+
+    first_token_s: float
+    idle_s: float
+    whole_s: float
+    stream_s: float
+
+
+class Dialect(Protocol):
+    """How a host names its answers and tells its failures; `request_id` is a header in lower case."""
+
+    request_id: bytes
+
+    def refused(self, status: int, headers: Mapping[bytes, bytes], body: bytes) -> ProviderError:
+        """The error for an answer with a status other than 200."""
+
+    def reported(self, error: bytes) -> ProviderError:
+        """The error for an error object where an answer or an event was due."""
+
+
+class Transcript(Protocol):
+    """Reads the events of one stream: `begun` once any has come that is a sign of an answer, `done` after the last."""
+
+    begun: bool
+    done: bool
+
+    def read(self, event: Event) -> Sequence[Chunk]:
+        """The chunks in an event. Raises `Garbage`, or `Failure` for an error event."""
+
+    def end(self) -> Sequence[Chunk]:
+        """The last chunks, once the stream is over. Raises `Garbage` if the answer is not."""
+
+
+class Caller:
+    """Calls one host. Nothing is tried twice; what goes wrong is told in the host's dialect."""
+
+    def __init__(self, client: Client, timeouts: Timeouts, dialect: Dialect) -> None:
+        self._client = client
+        self._timeouts = timeouts
+        self._dialect = dialect
+
+    async def whole(self, path: str, body: bytes, read: Callable[[bytes, str], T], within_s: float | None = None) -> T:
+        """What `read` makes of the answer's body and request id; it may raise `Garbage` or `Failure`."""
+        until = asyncio.get_running_loop().time() + (within_s or self._timeouts.whole_s)
+        try:
+            response = await self._client.post(path, body, until=until, head_until=until)
+            try:
+                if response.status != 200:
+                    raise await self._refusal(response)
+                reply = await response.read(_MOST_BYTES)
+            finally:
+                response.close()
+            return read(reply, self._request_id(response))
+        except _FAULTS as error:
+            raise self._failed(error) from None
+
+    async def chunks(self, path: str, body: bytes, begin: Callable[[str], Transcript]) -> AsyncIterator[Chunk]:
+        """What the transcript that `begin` makes of a request id reads. Closing the iterator hangs up on the host."""
+        time = asyncio.get_running_loop().time
+        now = time()
+        until, first_until = now + self._timeouts.stream_s, now + self._timeouts.first_token_s
+        try:
+            response = await self._client.post(path, body, until=until, head_until=first_until)
+            try:
+                if response.status != 200:
+                    raise await self._refusal(response)
+                await _require_events(response)
+                parser, transcript = EventParser(), begin(self._request_id(response))
+                while not transcript.done:
+                    due = time() + self._timeouts.idle_s if transcript.begun else first_until
+                    piece = await response.chunk(due)
+                    if not piece:
+                        break
+                    for event in parser.feed(piece):
+                        for chunk in transcript.read(event):
+                            yield chunk
+                ending = transcript.end()
+                response.finish()
+                for chunk in ending:
+                    yield chunk
+            finally:
+                response.close()
+        except _FAULTS as error:
+            raise self._failed(error) from None
+
+    async def _refusal(self, response: Response) -> ProviderError:
+        try:
+            body = await response.read(_LONGEST_ERROR)
+        except (BrokenError, TimeoutError):
+            body = b""
+        return self._dialect.refused(response.status, response.headers, body)
+
+    def _request_id(self, response: Response) -> str:
+        text = response.headers.get(self._dialect.request_id, b"").decode("latin-1")
+        return text if text.isprintable() and len(text) <= _LONGEST_ID else ""
+
+    def _failed(self, error: Exception) -> ProviderError:
+        return self._dialect.reported(error.error) if isinstance(error, Failure) else failures.broken(error)
+
+
+@asynccontextmanager
+async def connected(
+    name: str, base_url: str, headers: Mapping[str, str], *, limit: int, connect_timeout_s: float
+) -> AsyncIterator[Client]:
+    """A client for JSON calls, whose connections close with it. `ConfigError` for an address or key that cannot
+    work; `name` is the provider at fault."""
+    fixed = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "asahi"}
+    try:
+        client = Client(base_url, {**fixed, **headers}, limit=limit, connect_timeout_s=connect_timeout_s)
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from None
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def _require_events(response: Response) -> None:
+    """Some hosts answer a request for a stream with one JSON object, mostly an error."""
+    if response.headers.get(b"content-type", b"").startswith(b"application/json"):
+        raise failures.unasked(await response.read(_MOST_BYTES))

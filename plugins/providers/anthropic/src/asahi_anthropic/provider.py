@@ -1,0 +1,69 @@
+"""Anthropic's Messages API as a provider."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+from asahi_anthropic.config import AnthropicConfig
+from asahi_anthropic.decode import decode_count, decode_reply
+from asahi_anthropic.encode import encode, encode_count
+from asahi_anthropic.failures import AnthropicDialect
+from asahi_anthropic.refusals import refusal
+from asahi_anthropic.transcript import Transcript
+from asahi_kernel import Chunk, Completion, ConfigError, Model, Request
+from asahi_kernel.http.call import Caller, Timeouts, connected
+from asahi_kernel.http.client import Client
+
+_PATH = "/v1/messages"
+_VERSION = "2023-06-01"
+_COUNT_S = 5.0
+
+
+class AnthropicProvider:
+    """Speaks the messages wire to the one host of its configuration; every failure becomes `ProviderError`."""
+
+    wire = "anthropic"
+
+    def __init__(self, config: AnthropicConfig, client: Client) -> None:
+        timeouts = Timeouts(
+            first_token_s=config.first_token_timeout_s,
+            idle_s=config.idle_timeout_s,
+            whole_s=config.timeout_s,
+            stream_s=config.stream_timeout_s,
+        )
+        self._caller = Caller(client, timeouts, AnthropicDialect(config.api_key.reveal()))
+        self._max_tokens = config.default_max_tokens
+
+    async def complete(self, model: Model, request: Request) -> Completion:
+        """One answer, whole, within `timeout_s`."""
+        body = encode(request, model.api_model, stream=False, default_max_tokens=self._max_tokens)
+        return await self._caller.whole(_PATH, body, lambda reply, name: decode_reply(reply, model.name, name))
+
+    def stream(self, model: Model, request: Request) -> AsyncIterator[Chunk]:
+        """One answer, piece by piece; why it ended and its usage come last. Closing it hangs up on the host."""
+        body = encode(request, model.api_model, stream=True, default_max_tokens=self._max_tokens)
+        return self._caller.chunks(_PATH, body, Transcript)
+
+    async def count_tokens(self, model: Model, request: Request) -> int:
+        """The input tokens by the vendor's own count, which is free, within five seconds."""
+        body = encode_count(request, model.api_model)
+        return await self._caller.whole(f"{_PATH}/count_tokens", body, decode_count, _COUNT_S)
+
+    def refuses(self, request: Request) -> str:
+        """What in the request this wire has no word for, or nothing."""
+        return refusal(request)
+
+
+@asynccontextmanager
+async def opened(config: AnthropicConfig) -> AsyncIterator[AnthropicProvider]:
+    """A provider with its connections, which close with it. `ConfigError` for an address or key that cannot work."""
+    if urlsplit(config.base_url).path.rstrip("/").endswith("/v1"):
+        raise ConfigError("anthropic: base_url is written without the final /v1")
+    headers = {"anthropic-version": _VERSION}
+    if config.api_key:
+        headers["x-api-key"] = config.api_key.reveal()
+    limit, patience = config.max_connections, config.connect_timeout_s
+    async with connected("anthropic", config.base_url, headers, limit=limit, connect_timeout_s=patience) as client:
+        yield AnthropicProvider(config, client)
