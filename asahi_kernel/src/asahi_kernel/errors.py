@@ -105,10 +105,16 @@ class UnsupportedMediaType(AsahiError):
     code = "unsupported_media_type"
 
 
-class NoRoute(AsahiError):
-    """No model may answer under the stated bounds; the details say what each bound would need."""
+class Unprocessable(AsahiError):
+    """Understood, but cannot be done as it is asked."""
 
     status = 422
+    code = "idempotency_mismatch"
+
+
+class NoRoute(Unprocessable):
+    """No model may answer under the stated bounds; the details say what each bound would need."""
+
     code = "no_route"
 
 

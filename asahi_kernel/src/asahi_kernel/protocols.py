@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from asahi_kernel.records import Decision, Event, Totals
+    from asahi_kernel.records import Claim, Decision, Event, Kept, Totals
     from asahi_kernel.types import (
         Allowance,
         Candidate,
@@ -53,6 +53,21 @@ class WireProvider(Protocol):
     """A provider that names its wire (`openai`, `anthropic`). Requests with vendor fields of a wire go only to it."""
 
     wire: str
+
+
+@runtime_checkable
+class SelectiveProvider(Protocol):
+    """A provider whose wire has no word for some requests. `refuses` says what would be lost, or nothing: a model of
+    this provider is then no candidate. Asked while routing, so it must be quick, and never raise."""
+
+    def refuses(self, request: Request) -> str: ...
+
+
+@runtime_checkable
+class CountingProvider(Protocol):
+    """A provider whose vendor counts the input tokens of a request, free of charge. Raises `ProviderError`."""
+
+    async def count_tokens(self, model: Model, request: Request) -> int: ...
 
 
 class Embedder(Protocol):
@@ -162,6 +177,16 @@ class Decisions(Protocol):
     async def find(self, org: str, request_id: str) -> Decision | None: ...
 
 
+class Idempotency(Protocol):
+    """Answers by `Idempotency-Key`, kept for a day. Claiming is atomic: of two callers one gets the claim."""
+
+    async def claim(self, claim: Claim) -> Kept | None:
+        """None when the claim is now the caller's, else what is kept under that key."""
+
+    async def keep(self, claim: Claim, kept: Kept) -> None: ...
+    async def release(self, claim: Claim) -> None: ...
+
+
 class Storage(Protocol):
     """Where the gateway keeps what must survive a restart."""
 
@@ -171,4 +196,6 @@ class Storage(Protocol):
     def events(self) -> Events: ...
     @property
     def decisions(self) -> Decisions: ...
+    @property
+    def idempotency(self) -> Idempotency: ...
     async def ping(self) -> None: ...

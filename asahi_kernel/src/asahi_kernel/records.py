@@ -128,6 +128,25 @@ class Decision(Struct, frozen=True, kw_only=True):
     price_version: str | None
 
 
+class Claim(Struct, frozen=True, kw_only=True):
+    """An `Idempotency-Key` as one org used it on one route; `fingerprint` is the SHA-256 of the body."""
+
+    org_id: str
+    route: str
+    key: str
+    fingerprint: bytes
+    request_id: str
+
+
+class Kept(Struct, frozen=True, kw_only=True):
+    """The answer to a claimed request. `status` 0 means that it is still being made."""
+
+    fingerprint: bytes
+    status: int = 0
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    body: bytes = b""
+
+
 class Totals(Struct, kw_only=True):
     """Sums over an org's events; money in nUSD. `misses` are answers that no tier had."""
 

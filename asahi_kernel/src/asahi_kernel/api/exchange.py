@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol, cast
@@ -11,8 +12,10 @@ import msgspec
 
 from asahi_kernel import pipeline
 from asahi_kernel.answer import Answer
+from asahi_kernel.api.reply import Reply
 from asahi_kernel.calling import Aborted
-from asahi_kernel.errors import AsahiError, Denied, MethodNotAllowed, Unavailable, UnsupportedMediaType
+from asahi_kernel.errors import AsahiError, Denied, MethodNotAllowed, UnsupportedMediaType
+from asahi_kernel.records import Claim
 from asahi_kernel.server.body import ClientLeft, read_body
 from asahi_kernel.trace import Trace
 from asahi_kernel.types import Chunk
@@ -64,7 +67,7 @@ class Exchange:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         trace = Trace(self._wire.route)
-        reply = _Reply(send, trace.request_id)
+        reply = Reply(send, trace.request_id)
         try:
             await self._answer(scope, receive, reply, trace)
         except (Aborted, ClientLeft):
@@ -74,8 +77,11 @@ class Exchange:
         except Exception:
             log.exception("request %s failed", trace.request_id)
             await self._refuse(reply, AsahiError("something went wrong inside the gateway"), trace)
+        finally:
+            if reply.claim is not None:
+                await asyncio.shield(self._gateway.detach(reply.settle(self._gateway)))
 
-    async def _answer(self, scope: Scope, receive: Receive, reply: _Reply, trace: Trace) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, reply: Reply, trace: Trace) -> None:
         gateway = self._gateway
         if scope["method"] != "POST":  # type: ignore[typeddict-item]
             raise MethodNotAllowed(f"{scope['path']} takes POST only")
@@ -84,14 +90,14 @@ class Exchange:
         principal = await gateway.authenticator.identify(headers)
         if "infer" not in principal.permissions:
             raise Denied(f"the role {principal.role!r} of this key may not ask for inference")
-        if gateway.draining:
-            raise Unavailable("the gateway is shutting down; another instance will answer", retry_after=1)
         body = await read_body(cast("BodyReceive", receive), self._limit)
         await gateway.admission.enter(principal.org)
         try:
             asked = self._wire.decode(body, headers)
             request = narrow(gateway, asked, principal)
             principal = acting(asked, principal)
+            if asked.idempotency_key and await self._replayed(asked.idempotency_key, body, principal, reply, trace):
+                return
             if request.terms.stream and not request.terms.dry_run:
                 await self._stream(asked, request, principal, receive, reply, trace)
             else:
@@ -99,16 +105,38 @@ class Exchange:
         finally:
             gateway.admission.leave()
 
-    async def _whole(self, request: Request, principal: Principal, reply: _Reply, trace: Trace) -> None:
+    async def _replayed(self, key: str, body: bytes, principal: Principal, reply: Reply, trace: Trace) -> bool:
+        """Whether the same request was answered before, and so again now; else its claim is ours."""
+        claim = Claim(
+            org_id=principal.org,
+            route=self._wire.route,
+            key=key,
+            fingerprint=hashlib.sha256(body).digest(),
+            request_id=trace.request_id,
+        )
+        kept = await self._gateway.storage.idempotency.claim(claim)
+        if kept is None:
+            reply.claim = claim
+            return False
+        if kept.fingerprint != claim.fingerprint:
+            raise Unprocessable("this Idempotency-Key was used with another body", code="idempotency_mismatch")
+        if not kept.status:
+            raise Conflict("the first request with this Idempotency-Key is still being answered", retry_after=1)
+        await reply.replay(kept)
+        return True
+
+    async def _whole(self, request: Request, principal: Principal, reply: Reply, trace: Trace) -> None:
         run = pipeline.rehearse if request.terms.dry_run else pipeline.infer
         answer = await run(self._gateway, request, principal, trace)
         await reply.whole(200, self._wire.encode(answer), _JSON, answer_headers(answer))
 
     async def _stream(
-        self, asked: Asked, request: Request, principal: Principal, receive: Receive, reply: _Reply, trace: Trace
+        self, asked: Asked, request: Request, principal: Principal, receive: Receive, reply: Reply, trace: Trace
     ) -> None:
         relay = pipeline.stream(self._gateway, request, principal, trace)
-        watcher = asyncio.get_running_loop().create_task(_watch(receive, relay))
+        watcher = None
+        if reply.claim is None:  # else the answer is made to its end, for when the client comes back
+            watcher = asyncio.get_running_loop().create_task(_watch(receive, relay))
         try:
             items = await relay.take()
             writer = self._wire.writer(asked, trace)
@@ -125,9 +153,10 @@ class Exchange:
             await reply.end()
         finally:
             relay.abandon()
-            watcher.cancel()
+            if watcher is not None:
+                watcher.cancel()
 
-    async def _refuse(self, reply: _Reply, error: AsahiError, trace: Trace) -> None:
+    async def _refuse(self, reply: Reply, error: AsahiError, trace: Trace) -> None:
         if reply.begun:
             await reply.end()
             return
@@ -192,34 +221,3 @@ async def _watch(receive: Receive, relay: Relay) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     relay.abandon()
-
-
-class _Reply:
-    """The HTTP answer as it is being sent."""
-
-    def __init__(self, send: Send, request_id: str) -> None:
-        self._send = send
-        self._request_id = request_id.encode()
-        self.begun = False
-
-    def identity(self) -> list[tuple[bytes, bytes]]:
-        return [(b"x-asahi-request-id", self._request_id), (b"x-request-id", self._request_id)]
-
-    async def whole(self, status: int, body: bytes, kind: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-        self.begun = True
-        fixed = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
-        await self._send({"type": "http.response.start", "status": status, "headers": [*fixed, *headers]})
-        await self._send({"type": "http.response.body", "body": body, "more_body": False})
-
-    async def begin(self, headers: list[tuple[bytes, bytes]] | None) -> None:
-        self.begun = True
-        fixed = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
-        sent = [*fixed, *(headers or self.identity())]
-        await self._send({"type": "http.response.start", "status": 200, "headers": sent})
-
-    async def piece(self, body: bytes) -> None:
-        if body:
-            await self._send({"type": "http.response.body", "body": body, "more_body": True})
-
-    async def end(self) -> None:
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})

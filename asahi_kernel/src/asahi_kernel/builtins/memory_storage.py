@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from asahi_kernel.builtins.memory_idempotency import MemoryIdempotency
 from asahi_kernel.records import Decision, Event, Totals
 
 T = TypeVar("T", Event, Decision)
@@ -22,6 +23,7 @@ class MemoryStorage:
     def __init__(self, max_events: int) -> None:
         self.events = MemoryEvents(max_events)
         self.decisions = MemoryDecisions(max_events)
+        self.idempotency = MemoryIdempotency()
 
     async def ping(self) -> None:
         """Memory is always there."""

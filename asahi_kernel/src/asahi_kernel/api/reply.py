@@ -1,0 +1,79 @@
+"""The HTTP answer as it is being sent, and kept where the caller may ask for it again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asahi_kernel.records import Claim, Kept
+
+if TYPE_CHECKING:
+    from litestar.types import Send
+
+    from asahi_kernel.gateway import Gateway
+
+#: An answer with one of these says "not now": it is not kept, so that the same key may try again.
+_PASSING = frozenset({408, 409, 425, 429, 499})
+
+
+class Reply:
+    """One answer. With a claim every byte is kept, whether or not the client is still there to read it."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id.encode()
+        self._status = 0
+        self._headers: tuple[tuple[bytes, bytes], ...] = ()
+        self._parts: list[bytes] = []
+        self.begun = False
+        self.ended = False
+        self.claim: Claim | None = None
+
+    def identity(self) -> list[tuple[bytes, bytes]]:
+        return [(b"x-asahi-request-id", self._request_id), (b"x-request-id", self._request_id)]
+
+    async def whole(self, status: int, body: bytes, kind: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+        """The whole answer at once."""
+        fixed = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+        await self._start(status, [*fixed, *headers])
+        await self._body(body, more=False)
+
+    async def begin(self, headers: list[tuple[bytes, bytes]] | None) -> None:
+        """The head of a stream."""
+        fixed = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
+        await self._start(200, [*fixed, *(headers or self.identity())])
+
+    async def piece(self, body: bytes) -> None:
+        if body:
+            await self._body(body, more=True)
+
+    async def end(self) -> None:
+        await self._body(b"", more=False)
+
+    async def replay(self, kept: Kept) -> None:
+        """An earlier answer once more, byte for byte."""
+        await self._start(kept.status, [*kept.headers, (b"idempotency-replayed", b"true")])
+        await self._body(kept.body, more=False)
+
+    async def settle(self, gateway: Gateway) -> None:
+        """Keep a whole answer under its claim; give the claim back where there is none to keep."""
+        if self.claim is None:
+            return
+        store = gateway.storage.idempotency
+        if self.ended and self._status < 500 and self._status not in _PASSING:
+            body = b"".join(self._parts)
+            kept = Kept(fingerprint=self.claim.fingerprint, status=self._status, headers=self._headers, body=body)
+            await store.keep(self.claim, kept)
+        else:
+            await store.release(self.claim)
+
+    async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self.begun, self._status = True, status
+        if self.claim is not None:
+            self._headers = tuple(headers)
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def _body(self, body: bytes, *, more: bool) -> None:
+        self.ended = not more
+        if self.claim is not None:
+            self._parts.append(body)
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})

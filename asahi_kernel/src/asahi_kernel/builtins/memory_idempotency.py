@@ -1,0 +1,57 @@
+"""Answers by `Idempotency-Key` in this process."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from asahi_kernel.records import Claim, Kept
+
+_DAY_S = 86_400.0
+_MAX_BYTES = 64 << 20
+
+
+class MemoryIdempotency:
+    """Keeps answers for a day from their claim, the oldest going first when they are too many bytes together."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._kept: OrderedDict[tuple[str, str, str], tuple[float, Kept]] = OrderedDict()
+        self._bytes = 0
+
+    async def claim(self, claim: Claim) -> Kept | None:
+        name = _name(claim)
+        at, kept = self._kept.get(name, (0.0, None))
+        if kept is not None and at > self._clock() - _DAY_S:
+            return kept
+        self._drop(name)
+        self._put(name, self._clock(), Kept(fingerprint=claim.fingerprint))
+        return None
+
+    async def keep(self, claim: Claim, kept: Kept) -> None:
+        name = _name(claim)
+        at, _ = self._kept.get(name, (self._clock(), None))
+        self._drop(name)
+        self._put(name, at, kept)
+
+    async def release(self, claim: Claim) -> None:
+        self._drop(_name(claim))
+
+    def _put(self, name: tuple[str, str, str], at: float, kept: Kept) -> None:
+        self._kept[name] = at, kept
+        self._bytes += _size(kept)
+        while self._bytes > _MAX_BYTES and len(self._kept) > 1:
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, name: tuple[str, str, str]) -> None:
+        if name in self._kept:
+            self._bytes -= _size(self._kept.pop(name)[1])
+
+
+def _name(claim: Claim) -> tuple[str, str, str]:
+    return claim.org_id, claim.route, claim.key
+
+
+def _size(kept: Kept) -> int:
+    return len(kept.body) + 1_000
