@@ -14,7 +14,7 @@ from asahi_kernel import pipeline
 from asahi_kernel.answer import Answer
 from asahi_kernel.api.reply import Reply
 from asahi_kernel.calling import Aborted
-from asahi_kernel.errors import AsahiError, Denied, MethodNotAllowed, UnsupportedMediaType
+from asahi_kernel.errors import AsahiError, Conflict, Denied, MethodNotAllowed, Unprocessable, UnsupportedMediaType
 from asahi_kernel.records import Claim
 from asahi_kernel.server.body import ClientLeft, read_body
 from asahi_kernel.trace import Trace
