@@ -92,9 +92,10 @@ class TestRules(RuleContract):
 def _rule(factory, gateway):
     class Always:
         wire = ""
+        refuses = staticmethod(lambda request: "")
 
-        class breaker:  # noqa: N801
-            available = staticmethod(lambda: True)
+        available = staticmethod(lambda: True)
+        refuses = staticmethod(lambda request: "")
 
     gateway.upstreams = {"mock": Always}
     made = {"explicit": rules.Explicit, "bounds": rules.Bounds, "guided": rules.Guided, "cheapest": rules.Cheapest}

@@ -278,7 +278,7 @@ async def test_a_provider_that_never_answers_is_504_in_time():
 
 
 async def test_a_fallback_goes_to_the_next_adequate_model():
-    async with gateway_of(faults({"call": 1, "status": 401})) as gateway:
+    async with gateway_of(faults({"call": 1, "status": 404})) as gateway:
         answer = await ask(gateway)
         (event,) = await events_of(gateway)
         assert [attempt.model for attempt in event.attempts] == ["mistral-7b", answer.completion.model]

@@ -13,6 +13,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 
 from asahi_kernel.api.access import guard, refuse_undeclared
+from asahi_kernel.api.counting import counting_routes
 from asahi_kernel.api.docs import docs_routes
 from asahi_kernel.api.exchange import Exchange
 from asahi_kernel.api.explain import explain_routes
@@ -26,7 +27,7 @@ from asahi_kernel.gateway import Gateway, running
 from asahi_kernel.identity import new_id
 from asahi_kernel.plugins import Plugins, load_plugins
 from asahi_kernel.settings import Settings
-from asahi_kernel.wire import native, openai
+from asahi_kernel.wire import anthropic, native, openai
 
 log = logging.getLogger(__name__)
 
@@ -64,17 +65,21 @@ def _routes(settings: Settings, plugins: Plugins, gateway: Gateway, inference: M
 
 def _guarded(gateway: Gateway, plugins: Plugins) -> list[Any]:
     own = [*health_routes(gateway), *model_routes(gateway), *explain_routes(gateway), *metrics_routes(gateway)]
+    own += counting_routes(gateway)
     docs = docs_routes() if gateway.settings.api.docs else []
     registered = plugins.manager.hook.register_routes(gateway=gateway)
     return [*own, *docs, *(route for routes in registered for route in routes or ())]
 
 
 def refuse(request: Request[Any, Any, Any], error: AsahiError) -> Response[bytes]:
-    """Problem+json (RFC 9457) natively, OpenAI's error shape under `/v1`."""
+    """Problem+json (RFC 9457) natively, the vendors' error shapes under `/v1`."""
     request_id = new_id()
-    wire = request.scope["path"].startswith("/v1/")
-    body = openai.error(error) if wire else native.problem(error, request_id)
-    kind = "application/json" if wire else "application/problem+json"
+    path = request.scope["path"]
+    kind = "application/json" if path.startswith("/v1/") else "application/problem+json"
+    if path.startswith("/v1/messages"):
+        body = anthropic.error(error, request_id)
+    else:
+        body = openai.error(error) if path.startswith("/v1/") else native.problem(error, request_id)
     headers = {"x-asahi-request-id": request_id, "x-request-id": request_id}
     if error.retry_after is not None or error.status in {429, 503}:
         headers["retry-after"] = str(max(1, round(error.retry_after or 30)))

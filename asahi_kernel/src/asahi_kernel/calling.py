@@ -24,12 +24,16 @@ from asahi_kernel.types import Candidate, Chunk, Completion
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
+    from asahi_kernel.outlet import Outlet
+    from asahi_kernel.protocols import StreamingProvider
     from asahi_kernel.relay import Relay
     from asahi_kernel.trace import Trace
     from asahi_kernel.types import Principal, Request
     from asahi_kernel.upstream import Upstream
 
 
+#: What a vendor answers when it is the credential that is at fault or at its limit.
+_CREDENTIAL = frozenset({401, 429})
 #: The idle timer is moved only when it has fallen behind by this much: moving it on every chunk costs too much.
 _REARM_S = 0.5
 
@@ -105,55 +109,59 @@ class _Calls:
         if not self._deadline:
             self._deadline = time.monotonic() + (limits.timeout_s if self._relay is None else limits.stream_timeout_s)
         for attempt in range(1, limits.max_retries + 2):
-            if not upstream.breaker.enter():
+            outlet = upstream.enter()
+            if outlet is None:
                 self._resting.append(upstream)
                 return None
-            completion = await self._attempt(upstream, candidate)
+            completion = await self._attempt(upstream, outlet, candidate)
             if completion is not None:
                 return completion
             failure = self._failures[-1]
-            wait_s = backoff(attempt, limits.backoff_base_s, limits.backoff_cap_s, failure.retry_after)
-            if not failure.retryable or attempt > limits.max_retries or wait_s >= self._left():
+            elsewhere = failure.status in _CREDENTIAL and upstream.available()
+            wait_s = 0.0 if elsewhere else self._wait_s(upstream, attempt, failure)
+            if not (failure.retryable or elsewhere) or attempt > limits.max_retries or wait_s >= self._left():
                 return None
             if not self._gateway.retries.withdraw(self._org, upstream.name):
                 return None
             await asyncio.sleep(wait_s)
         return None
 
-    async def _attempt(self, upstream: Upstream, candidate: Candidate) -> Completion | None:
+    def _wait_s(self, upstream: Upstream, attempt: int, failure: ProviderError) -> float:
+        limits = upstream.resilience
+        wait_s = backoff(attempt, limits.backoff_base_s, limits.backoff_cap_s, failure.retry_after)
+        return max(wait_s, upstream.wait_s()) if failure.status == 429 else wait_s
+
+    async def _attempt(self, upstream: Upstream, outlet: Outlet, candidate: Candidate) -> Completion | None:
         begun = time.perf_counter()
         draft = Draft(candidate.name)
-        upstream.in_use += 1
         self._trace.dispatched = True
         self._trace.model = candidate.name
         try:
             if self._relay is not None:
-                completion = await self._stream(upstream, candidate, draft, self._relay)
+                completion = await self._stream(upstream, outlet, candidate, draft, self._relay)
             else:
-                completion = await self._complete(upstream, candidate)
+                completion = await self._complete(upstream, outlet, candidate)
         except ProviderError as error:
-            self._failed(upstream, candidate, draft, begun, error)
+            self._failed(outlet, candidate, draft, begun, error)
             return None
         except Aborted:
-            upstream.breaker.leave()
+            outlet.breaker.leave()
             self._note(candidate, begun, "aborted", books.partial(self._request, draft))
             raise
         except BaseException:
-            upstream.breaker.leave()
+            outlet.breaker.leave()
             raise
-        finally:
-            upstream.in_use -= 1
-        upstream.breaker.succeed()
+        outlet.breaker.succeed()
         upstream.answered = True
         self._trace.inexact = not draft.exact
         completion = books.counted(self._request, completion, candidate, draft, self._trace)
         self._note(candidate, begun, "ok", completion)
         return completion
 
-    async def _complete(self, upstream: Upstream, candidate: Candidate) -> Completion:
+    async def _complete(self, upstream: Upstream, outlet: Outlet, candidate: Candidate) -> Completion:
         try:
             async with asyncio.timeout(min(upstream.resilience.timeout_s, self._left())):
-                completion = await upstream.provider.complete(candidate.model, self._request)
+                completion = await outlet.provider.complete(candidate.model, self._request)
         except TimeoutError:
             raise ProviderError("the provider did not answer in time", timed_out=True) from None
         except (ProviderError, asyncio.CancelledError):
@@ -165,13 +173,15 @@ class _Calls:
         self._trace.first_byte()
         return completion
 
-    async def _stream(self, upstream: Upstream, candidate: Candidate, draft: Draft, relay: Relay) -> Completion:
-        if upstream.streaming is None or self._request.n > 1:
-            completion = await self._complete(upstream, candidate)
+    async def _stream(
+        self, upstream: Upstream, outlet: Outlet, candidate: Candidate, draft: Draft, relay: Relay
+    ) -> Completion:
+        if outlet.streaming is None or self._request.n > 1:
+            completion = await self._complete(upstream, outlet, candidate)
             relay.replay(completion)
             return completion
         try:
-            await self._pump(upstream, candidate, draft, relay)
+            await self._pump(upstream, outlet.streaming, candidate, draft, relay)
         except TimeoutError:
             if relay.abandoned or relay.full:
                 raise Aborted("the client left, or stopped reading") from None
@@ -184,8 +194,9 @@ class _Calls:
             raise ProviderError("the provider's stream ended before the answer did")
         return draft.completion()
 
-    async def _pump(self, upstream: Upstream, candidate: Candidate, draft: Draft, relay: Relay) -> None:
-        assert upstream.streaming is not None
+    async def _pump(
+        self, upstream: Upstream, provider: StreamingProvider, candidate: Candidate, draft: Draft, relay: Relay
+    ) -> None:
         limits = upstream.resilience
         streams = self._gateway.settings.streams
         abort = streams.on_disconnect == "abort"
@@ -195,7 +206,7 @@ class _Calls:
             relay.on_abandon = (lambda: limit.reschedule(loop.time())) if abort else None
             if relay.abandoned and abort:
                 raise Aborted("the client left")
-            source = upstream.streaming.stream(candidate.model, self._request)
+            source = provider.stream(candidate.model, self._request)
             try:
                 async for chunk in source:
                     draft.add(chunk)
@@ -214,14 +225,16 @@ class _Calls:
                 relay.on_abandon = None
                 await _close(source)
 
-    def _failed(
-        self, upstream: Upstream, candidate: Candidate, draft: Draft, begun: float, error: ProviderError
-    ) -> None:
+    def _failed(self, outlet: Outlet, candidate: Candidate, draft: Draft, begun: float, error: ProviderError) -> None:
         self._failures.append(error)
+        if error.status == 429:
+            outlet.limited(error.retry_after)
+        elif error.status in _CREDENTIAL:
+            outlet.refused()
         if error.status is not None and 400 <= error.status < 500 and error.status not in {408, 429}:
-            upstream.breaker.leave()
+            outlet.breaker.leave()
         else:
-            upstream.breaker.fail()
+            outlet.breaker.fail()
         outcome = "timeout" if error.timed_out else f"http_{error.status}" if error.status else "error"
         generated = books.partial(self._request, draft) if draft.pieces else None
         self._note(candidate, begun, outcome, generated, error.status)
@@ -264,7 +277,7 @@ class _Calls:
         """What all the failures together mean for the client."""
         told = {"attempts": self._told()}
         if not self._failures:
-            wait_s = min((upstream.breaker.wait_s() for upstream in self._resting), default=30.0)
+            wait_s = min((upstream.wait_s() for upstream in self._resting), default=30.0)
             return Unavailable(
                 "every provider that could answer is resting after failures",
                 code="no_provider",
@@ -281,7 +294,7 @@ class _Calls:
             )
         if last.timed_out or self._left() <= 0:
             return DeadlineExceeded("no provider answered in time", details=told)
-        if all(failure.status == 503 for failure in self._failures):
+        if all(failure.status in {503, 529} for failure in self._failures):
             return Unavailable("the provider is overloaded", code="no_provider", retry_after=1, details=told)
         return ProviderFailed(f"every attempt failed; the last one: {last.message}", details=told)
 

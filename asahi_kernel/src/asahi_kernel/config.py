@@ -22,7 +22,7 @@ C = TypeVar("C", bound=msgspec.Struct)
 
 DEFAULT_PATH = Path("config/config.yaml")
 #: A provider credential in the environment configures that provider by itself.
-CREDENTIALS = {"openai": "OPENAI_API_KEY"}
+CREDENTIALS = {"anthropic": "ANTHROPIC_API_KEY", "openai": "OPENAI_API_KEY"}
 _RESERVED = {"ASAHI_CONFIG", "ASAHI_PLUGINS", "ASAHI_BOOTSTRAP_ADMIN_KEY"}
 _REFERENCE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _UNKNOWN = re.compile(r"unknown field `([^`]+)`(?: - at `\$(.*)`)?")

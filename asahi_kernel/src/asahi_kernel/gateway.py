@@ -10,15 +10,21 @@ from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import msgspec
+
 from asahi_kernel.config import choose, decode, find, split_resilience
 from asahi_kernel.errors import AsahiError, ConfigError
+from asahi_kernel.factory import Factory, Secret
 from asahi_kernel.fingerprint import Salts
 from asahi_kernel.journal import Journal
+from asahi_kernel.outlet import Outlet
 from asahi_kernel.plugins import Plugins
 from asahi_kernel.protocols import (
     Authenticator,
     CacheTier,
     Embedder,
+    EvictingTier,
+    Learner,
     LocalTier,
     OutputPolicy,
     Policy,
@@ -35,11 +41,12 @@ from asahi_kernel.resilience.admission import Admission
 from asahi_kernel.resilience.breaker import Breaker
 from asahi_kernel.resilience.flights import Flights
 from asahi_kernel.resilience.retry import RetryBudget
-from asahi_kernel.settings import Settings, Table
+from asahi_kernel.settings import Credential, Resilience, Settings, Table
 from asahi_kernel.upstream import Upstream
 
 DEFAULT_TIERS = ("exact", "semantic", "intermediate")
 DEFAULT_RULES = (
+    "estimate",
     "explicit",
     "policy",
     "region",
@@ -68,11 +75,13 @@ class Gateway:
         self.tiers: Mapping[str, CacheTier] = {}
         self.tier_breakers: Mapping[str, Breaker] = {}
         self.waiting_tiers: frozenset[str] | set[str] = frozenset()
+        self.evicting_tiers: tuple[EvictingTier, ...] = ()
         self.policies: Mapping[str, Policy] = {}
         self.output_policies: tuple[OutputPolicy, ...] = ()
         self.settlements: tuple[Settlement, ...] = ()
         self.transforms: Mapping[str, Transform] = {}
         self.rules: Mapping[str, Rule] = {}
+        self.learners: tuple[Learner, ...] = ()
         self.upstreams: Mapping[str, Upstream] = {}
         self.sinks: Mapping[str, Sink] = {}
         api = settings.api
@@ -120,6 +129,7 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         gateway.tiers = await opener.all("cache_tiers", tiers, settings.cache_tiers)
         gateway.tier_breakers = {name: Breaker() for name in gateway.tiers}
         gateway.waiting_tiers = {name for name, tier in gateway.tiers.items() if not isinstance(tier, LocalTier)}
+        gateway.evicting_tiers = tuple(tier for tier in gateway.tiers.values() if isinstance(tier, EvictingTier))
         policies = settings.governance.policies
         gateway.policies = await opener.all("policies", policies, settings.policies)
         backwards = tuple(reversed(tuple(gateway.policies.values())))
@@ -128,6 +138,7 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         gateway.transforms = await opener.all("transforms", settings.routing.transforms, settings.transforms)
         rules = opener.installed("rules", settings.routing.rules, DEFAULT_RULES, settings.rules)
         gateway.rules = await opener.all("rules", rules, settings.rules)
+        gateway.learners = tuple(rule for rule in gateway.rules.values() if isinstance(rule, Learner))
         gateway.upstreams = await opener.upstreams()
         gateway.registry = build(settings, gateway.upstreams, mock=gateway.mock)
         gateway.sinks = await opener.all("sinks", settings.sinks, settings.sinks)
@@ -184,10 +195,27 @@ class _Opener:
         for name, table in tables.items():
             factory = find("providers", name, table, factories)
             resilience, own = split_resilience(name, table, factory.config)
-            config = decode(own, factory.config, f"providers.{name}")
-            provider = await self._stack.enter_async_context(factory.open(config, self._gateway))
-            opened[name] = Upstream(name, provider, resilience)
+            outlets = [await self._outlet(factory, each, own, resilience) for each in _credentials(name, resilience)]
+            opened[name] = Upstream(name, outlets, resilience)
         return opened
+
+    async def _outlet(
+        self, factory: Factory[Any, Any], credential: Credential, table: Table, resilience: Resilience
+    ) -> Outlet:
+        """The provider opened with one credential; without a key of its own the table has one, or needs none."""
+        own = {**table, "api_key": credential.api_key.reveal()} if credential.api_key else table
+        config = decode(own, factory.config, f"providers.{credential.name}")
+        provider = await self._stack.enter_async_context(factory.open(config, self._gateway))
+        return Outlet(credential.name, provider, resilience.breaker, credential.weight)
+
+
+def _credentials(name: str, resilience: Resilience) -> tuple[Credential, ...]:
+    if not resilience.keys:
+        return (Credential(name=name, api_key=Secret("")),)
+    names = [each.name for each in resilience.keys]
+    if doubled := {each for each in names if names.count(each) > 1}:
+        raise ConfigError(f"providers.{name}.keys: two keys are called {min(doubled)!r}")
+    return tuple(msgspec.structs.replace(each, name=f"{name}.keys.{each.name}") for each in resilience.keys)
 
 
 def _authentication(settings: Settings) -> str | Table:

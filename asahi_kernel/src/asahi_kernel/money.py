@@ -70,6 +70,11 @@ def per_million(dollars: Decimal | float | str) -> int:
     return int(exact.to_integral_value(rounding="ROUND_CEILING"))
 
 
+def dollars_per_million(price: int) -> float:
+    """The other way round, for people."""
+    return price / _PER_MILLION
+
+
 def nano(dollars: Decimal | float | str) -> int:
     """Dollars as nUSD, rounded down: a limit never grows by rounding."""
     return int((Decimal(str(dollars)) * NANO).to_integral_value(rounding="ROUND_FLOOR"))

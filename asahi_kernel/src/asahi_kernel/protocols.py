@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from asahi_kernel.records import Claim, Decision, Event, Kept, Totals
+    from asahi_kernel.records import Claim, Decision, Event, Kept, Observation, Totals
     from asahi_kernel.types import (
         Allowance,
         Candidate,
@@ -107,6 +107,13 @@ class LocalTier(Protocol):
     local: bool
 
 
+@runtime_checkable
+class EvictingTier(Protocol):
+    """A tier that can forget one entry, by the id that its hits carry. False when the org has no such entry."""
+
+    async def evict(self, org: str, entry_id: str) -> bool: ...
+
+
 class Counter(Protocol):
     """Counts within a sliding window of `seconds`, atomically across workers."""
 
@@ -153,6 +160,14 @@ class Rule(Protocol):
     """Narrows or reorders the models that may answer, never invents one. A `Verdict` also says why."""
 
     async def rank(self, request: Request, principal: Principal, candidates: Sequence[Candidate]) -> Ranking: ...
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """A rule that learns from judgements of past answers. A later judgement of one request by one user replaces the
+    earlier one."""
+
+    async def observe(self, observation: Observation) -> None: ...
 
 
 class Sink(Protocol):

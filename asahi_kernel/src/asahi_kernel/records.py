@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from asahi_kernel.types import Candidate
+from asahi_kernel.types import Candidate, Findings
 
 Status: TypeAlias = Literal["ok", "denied", "failed", "aborted", "unknown"]
 

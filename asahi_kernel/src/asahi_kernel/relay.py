@@ -48,13 +48,15 @@ class Relay:
             await self._writer
 
     def replay(self, completion: Completion) -> None:
-        """Deliver a whole completion as a stream of a few words each."""
+        """Deliver a whole completion as a stream of a few words each; what is not text, such as thinking, comes first."""
+        if completion.message:
+            self.put(Chunk(delta=completion.message))
         for start in range(0, len(completion.text), _PIECE):
             self.put(Chunk(text=completion.text[start : start + _PIECE]))
         for index, call in enumerate(completion.tool_calls):
             delta = ToolCallDelta(index=index, id=call.id, name=call.name, arguments=call.arguments, type=call.type)
             self.put(Chunk(tool_calls=(delta,)))
-        self.put(Chunk(finish_reason=completion.finish_reason, delta=completion.message, choice=completion.choice))
+        self.put(Chunk(finish_reason=completion.finish_reason, choice=completion.choice))
 
     def finish(self, answer: Answer) -> None:
         """The end: the settled answer is the last item."""

@@ -29,6 +29,9 @@ async def route(gateway: Gateway, request: Request, principal: Principal, trace:
         verdict = _judged(name, candidates, await rule.rank(request, principal, candidates))
         trace.rules.append(RuleNote(rule=name, dropped=verdict.dropped, kept=verdict.kept))
         trace.relaxed += verdict.relaxed
+        trace.required = verdict.required or trace.required
+        if trace.findings is None and verdict.kept and verdict.kept[0].findings is not None:
+            _note(trace, verdict.kept)
         if not verdict.kept:
             raise _dead_end(request, trace, name, candidates)
         candidates = verdict.kept
@@ -54,6 +57,13 @@ def consider(models: Sequence[Model], request: Request) -> tuple[Candidate, ...]
     )
 
 
+def _note(trace: Trace, estimated: Sequence[Candidate]) -> None:
+    """From now on the estimates of a rule are the ones to tell of, also for candidates that later rules drop."""
+    by_name = {candidate.name: candidate for candidate in estimated}
+    trace.findings = estimated[0].findings
+    trace.candidates = tuple(by_name.get(candidate.name, candidate) for candidate in trace.candidates)
+
+
 def _judged(rule: str, given: Sequence[Candidate], ranking: Sequence[Candidate] | Verdict) -> Verdict:
     verdict = ranking if isinstance(ranking, Verdict) else Verdict(tuple(ranking))
     if verdict.kept is given:
@@ -64,7 +74,7 @@ def _judged(rule: str, given: Sequence[Candidate], ranking: Sequence[Candidate] 
             raise PluginError(f"rule {rule!r} returned {candidate.name!r}, which it was not given, or gave it twice")
     if len(models) > len(verdict.dropped):
         silent = dict.fromkeys(models.keys() - verdict.dropped.keys(), "dropped without a reason")
-        verdict = Verdict(verdict.kept, {**verdict.dropped, **silent}, verdict.relaxed)
+        verdict = Verdict(verdict.kept, {**verdict.dropped, **silent}, verdict.relaxed, verdict.required)
     return verdict
 
 

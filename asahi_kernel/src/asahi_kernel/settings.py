@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta
 
-from asahi_kernel.factory import Config
+from asahi_kernel.factory import Config, Secret
 from asahi_kernel.types import Capability
 
 Table: TypeAlias = dict[str, Any]
@@ -104,9 +104,19 @@ class BreakerSettings(Config, frozen=True):
     first_probe_s: Seconds = 5
 
 
+class Credential(Config, frozen=True):
+    """One of several keys of a provider. `weight` is its share of the calls; exchange a key by adding the new one
+    before removing the old."""
+
+    name: str
+    api_key: Secret
+    weight: Annotated[float, Meta(gt=0)] = 1.0
+
+
 class Resilience(Config, frozen=True):
     """The kernel's part of a `providers.<name>` table; the rest of the table is the plugin's."""
 
+    keys: tuple[Credential, ...] = ()
     first_token_timeout_s: Seconds = 15
     idle_timeout_s: Seconds = 30
     timeout_s: Seconds = 30

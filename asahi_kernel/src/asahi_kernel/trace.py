@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from asahi_kernel.identity import new_id
 from asahi_kernel.records import Attempt, Lookup, RuleNote
-from asahi_kernel.types import Candidate
+from asahi_kernel.types import Candidate, Findings, Required
 
 
 class Trace:
@@ -22,6 +22,7 @@ class Trace:
         "cache_status",
         "candidates",
         "dispatched",
+        "findings",
         "inexact",
         "key",
         "lookups",
@@ -29,6 +30,7 @@ class Trace:
         "ranked",
         "relaxed",
         "request_id",
+        "required",
         "reserved",
         "route",
         "rules",
@@ -54,6 +56,8 @@ class Trace:
         self.ranked: Sequence[Candidate] = ()
         self.rules: list[RuleNote] = []
         self.relaxed: tuple[str, ...] = ()
+        self.findings: Findings | None = None
+        self.required: Required | None = None
         self.attempts: list[Attempt] = []
         self.warnings: list[str] = []
         self.ttft_ms: float | None = None

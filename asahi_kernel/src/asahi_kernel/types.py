@@ -43,6 +43,7 @@ Task: TypeAlias = Literal[
     "recommendation",
     "support",
 ]
+Difficulty: TypeAlias = Literal["easy", "medium", "hard"]
 
 
 class Part(Struct, frozen=True, omit_defaults=True):
@@ -140,6 +141,8 @@ class Request(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     `model` is None when Asahi is to choose. `options` are further sampling fields as sorted (name, JSON) pairs. `wire`
     is set when something in the request means something on that wire only: a model of another is then no candidate.
+    Without it, parts, tools, `tool_choice` and `response_format` are in OpenAI's shapes, and `parallel_tool_calls` is
+    the only option.
     """
 
     messages: tuple[Message, ...]
@@ -261,9 +264,25 @@ class Model(Struct, frozen=True, kw_only=True):
     capabilities: frozenset[Capability] = frozenset()
 
 
+class Findings(Struct, frozen=True, kw_only=True):
+    """What a rule found out about a request: its task with the number of cues for each family, and how difficult it is
+    as a score (0..1) and a bucket, by which version of which predictor."""
+
+    task: Task = "general"
+    confidence: float = 0.1
+    matches: Mapping[str, int] = {}
+    score: float = 0.0
+    difficulty: Difficulty = "medium"
+    predictor: str = ""
+
+
 class Candidate(Struct, frozen=True, kw_only=True):
     """A model being considered for one request: `cost` is the estimate in nano-dollars, None when unpriced, and
-    `input_tokens` what it rests on."""
+    `input_tokens` what it rests on.
+
+    A rule that estimates quality gives back copies with `quality`, its `interval` of 80 %, and the `findings` that it
+    rests on, one object for all of them; until then quality is the model's own number.
+    """
 
     name: str
     model: Model
@@ -271,14 +290,27 @@ class Candidate(Struct, frozen=True, kw_only=True):
     cost: int | None
     quality: float
     latency_ms: float
+    interval: tuple[float, float] | None = None
+    findings: Findings | None = None
+
+
+class Required(Struct, frozen=True, kw_only=True):
+    """The bounds that a rule held candidates against, and who set each: `caller`, `preference`, `org` or `task`."""
+
+    quality: float
+    latency_ms: float
+    quality_source: str
+    latency_source: str
 
 
 class Verdict(Struct, frozen=True):
-    """What a rule decided: who stays, in order, why the others went, and which default bounds were given up."""
+    """What a rule decided: who stays, in order, why the others went, which default bounds were given up, and which
+    bounds it applied."""
 
     kept: tuple[Candidate, ...]
     dropped: Mapping[str, str] = {}
     relaxed: tuple[str, ...] = ()
+    required: Required | None = None
 
 
 class Principal(Struct, frozen=True, kw_only=True):

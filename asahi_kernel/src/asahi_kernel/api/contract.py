@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from litestar import Litestar
 
+from asahi_kernel.wire.anthropic.request import Body as AnthropicBody
 from asahi_kernel.wire.native.reply import Problem, Reply
 from asahi_kernel.wire.native.request import Body as NativeBody
 from asahi_kernel.wire.openai.request import Body as OpenAIBody
@@ -26,20 +27,33 @@ def contract(app: Litestar) -> dict[str, Any]:
 
 @cache
 def _inference() -> tuple[dict[str, Any], dict[str, Any]]:
-    types = (_named(NativeBody, "InferRequest"), _named(OpenAIBody, "ChatCompletionRequest"))
-    (native, openai, reply, problem), components = msgspec.json.schema_components(
+    types = (
+        _named(NativeBody, "InferRequest"),
+        _named(OpenAIBody, "ChatCompletionRequest"),
+        _named(AnthropicBody, "MessagesRequest"),
+    )
+    (native, openai, anthropic, reply, problem), components = msgspec.json.schema_components(
         [*types, Reply, Problem], ref_template=_REF, schema_hook=_anything
     )
     errors = {
         "default": {"description": "Problem (RFC 9457)", "content": {"application/problem+json": {"schema": problem}}}
     }
     openai_errors = {"default": {"description": "An error in OpenAI's shape", "content": {"application/json": {}}}}
+    anthropic_errors = {
+        "default": {"description": "An error in Anthropic's shape", "content": {"application/json": {}}}
+    }
     paths = {
         "/infer": _post(
             "Native inference.", native, {"application/json": {"schema": reply}, "text/event-stream": {}}, errors
         ),
         "/v1/chat/completions": _post(
             "OpenAI Chat Completions.", openai, {"application/json": {}, "text/event-stream": {}}, openai_errors
+        ),
+        "/v1/messages": _post(
+            "Anthropic Messages.", anthropic, {"application/json": {}, "text/event-stream": {}}, anthropic_errors
+        ),
+        "/v1/messages/count_tokens": _post(
+            "Anthropic's count of input tokens.", anthropic, {"application/json": {}}, anthropic_errors
         ),
     }
     return paths, components

@@ -185,7 +185,14 @@ def narrow(gateway: Gateway, asked: Asked, principal: Principal) -> Request:
 
 def named(gateway: Gateway, request: Request) -> Request:
     """The request with an alias replaced by its model; raises `UnknownModel`. Outside explicit mode a named model is
-    only the baseline to save against."""
+    only the baseline to save against. Guided mode is refused where no rule would heed the preferences."""
+    if request.terms.mode == "guided" and "guided" not in gateway.rules:
+        raise Invalid(
+            "guided mode needs the routing rule 'guided', which is not in use here: install the package "
+            "asahi-optimizer, and list the rule if routing.rules is set; or use the bounds quality_threshold and "
+            "latency_budget_ms instead of preferences",
+            param="routing_mode",
+        )
     if request.model is None:
         return request
     model = gateway.registry.find(request.model).name

@@ -9,9 +9,9 @@ from litestar import asgi
 from litestar.handlers import ASGIRouteHandler
 
 from asahi_kernel.api.exchange import Exchange
-from asahi_kernel.errors import AsahiError, NotFound
+from asahi_kernel.errors import AsahiError, NotFound, Unavailable
 from asahi_kernel.registry import UnknownModel
-from asahi_kernel.wire import native, openai
+from asahi_kernel.wire import anthropic, native, openai
 
 if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 def exchanges(gateway: Gateway) -> dict[str, Exchange]:
     """One exchange for each inference path."""
-    wires: tuple[Wire, ...] = (Native(), OpenAI(gateway.settings.api.strict_fields))
+    strict_fields = gateway.settings.api.strict_fields
+    wires: tuple[Wire, ...] = (Native(), OpenAI(strict_fields), Anthropic(strict_fields))
     return {wire.route: Exchange(gateway, wire) for wire in wires}
 
 
@@ -97,9 +98,7 @@ class OpenAI:
         return openai.encode(answer)
 
     def told(self, error: AsahiError) -> AsahiError:
-        if isinstance(error, UnknownModel):
-            return NotFound(error.message, code="model_not_found", param="model")
-        return error
+        return _unknown(error) if isinstance(error, UnknownModel) else error
 
     def error(self, error: AsahiError, request_id: str) -> bytes:
         return openai.error(error)
@@ -107,3 +106,41 @@ class OpenAI:
     def writer(self, asked: Asked, trace: Trace) -> openai.StreamEncoder:
         created = int(trace.timestamp.timestamp())
         return openai.StreamEncoder(trace.request_id, trace.model, created, asked.include_usage)
+
+
+class Overloaded(Unavailable):
+    """The same under the status by which Anthropic's clients know it."""
+
+    status = 529
+
+
+class Anthropic:
+    """`POST /v1/messages`."""
+
+    route = "/v1/messages"
+    error_type = b"application/json"
+
+    def __init__(self, strict_fields: bool) -> None:
+        self._strict_fields = strict_fields
+
+    def decode(self, body: bytes, headers: Mapping[str, str]) -> Asked:
+        return anthropic.decode(body, headers, strict_fields=self._strict_fields)
+
+    def encode(self, answer: Answer) -> bytes:
+        return anthropic.encode(answer)
+
+    def told(self, error: AsahiError) -> AsahiError:
+        if isinstance(error, Unavailable):
+            return Overloaded(error.message, code=error.code, retry_after=error.retry_after or 30)
+        return _unknown(error) if isinstance(error, UnknownModel) else error
+
+    def error(self, error: AsahiError, request_id: str) -> bytes:
+        return anthropic.error(error, request_id)
+
+    def writer(self, asked: Asked, trace: Trace) -> anthropic.StreamEncoder:
+        return anthropic.StreamEncoder(trace.request_id, trace.model)
+
+
+def _unknown(error: UnknownModel) -> NotFound:
+    """As the vendors' clients expect it."""
+    return NotFound(error.message, code="model_not_found", param="model")

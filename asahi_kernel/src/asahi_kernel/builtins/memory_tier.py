@@ -82,6 +82,9 @@ class MemoryTier:
     async def clear(self, org: str) -> int:
         return self._drop_all(lambda entry: entry.org == org)
 
+    async def evict(self, org: str, entry_id: str) -> bool:
+        return bool(self._drop_all(lambda entry: entry.entry_id == entry_id and entry.org == org))
+
     async def expire(self) -> int:
         now = self._clock()
         return self._drop_all(lambda entry: entry.expires <= now)

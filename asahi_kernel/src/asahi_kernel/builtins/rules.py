@@ -1,4 +1,4 @@
-"""The rules that need no learning: the named model, health, capability, the caller's bounds, preferences, price."""
+"""The rules that need no learning: the named model, health, capability, the caller's bounds, price."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ from asahi_kernel.protocols import Rule
 from asahi_kernel.types import Candidate, Capability, Principal, Request, Verdict
 from asahi_kernel.upstream import ANY_WIRE
 
-QUALITY = {"low": 3.0, "medium": 3.5, "high": 4.0, "max": 4.5}
-LATENCY_MS = {"slow": 2_000, "normal": 500, "fast": 300, "instant": 150}
-_NEEDS: Mapping[str, Capability] = {"image_url": "vision", "input_audio": "audio", "file": "file"}
+_NEEDS: Mapping[str, Capability] = {
+    "image_url": "vision",
+    "image": "vision",
+    "input_audio": "audio",
+    "file": "file",
+    "document": "file",
+}
 
 
 class Explicit:
@@ -38,11 +42,11 @@ class Health:
     def _fault(self, candidate: Candidate) -> str:
         if candidate.model.availability == "unavailable":
             return "marked unavailable"
-        return "" if self._gateway.upstreams[candidate.model.provider].breaker.available() else "provider is resting"
+        return "" if self._gateway.upstreams[candidate.model.provider].available() else "provider is resting"
 
 
 class Capable:
-    """Drops models that lack what the request needs, or whose context is too small for it."""
+    """Drops models that lack what the request needs, whose wire would lose some of it, or whose context is too small."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -55,9 +59,14 @@ class Capable:
         model, tokens = candidate.model, candidate.input_tokens
         if missing := needs - model.capabilities:
             return f"cannot do {', '.join(sorted(missing))}"
-        if request.wire and self._gateway.upstreams[model.provider].wire not in (ANY_WIRE, request.wire):
+        upstream = self._gateway.upstreams[model.provider]
+        if request.wire and upstream.wire not in (ANY_WIRE, request.wire):
             fields = ", ".join(name for name, _ in request.options) or "fields of messages or tools"
             return f"does not speak the {request.wire} wire, which {fields} need"
+        if request.options and not upstream.wire:
+            return f"takes no {', '.join(name for name, _ in request.options)}"
+        if reason := upstream.refuses(request):
+            return f"its provider {reason}"
         if request.max_tokens is not None and request.max_tokens > model.max_output_tokens:
             return f"max_tokens {request.max_tokens} > {model.max_output_tokens}"
         if tokens + (request.max_tokens or 0) > model.max_input_tokens:
@@ -75,29 +84,6 @@ class Bounds:
         affordable = _sift(candidates, lambda each: _too_dear(each, terms.cost_budget))
         strict = _relax(affordable, terms.quality_threshold, terms.latency_budget_ms)
         return affordable if terms.on_no_route == "best_effort" and not strict.kept else strict
-
-
-class Guided:
-    """In guided mode turns preferences into floors; relaxes latency first, then quality, when nothing is left."""
-
-    async def rank(self, request: Request, principal: Principal, candidates: Sequence[Candidate]) -> Verdict:
-        terms = request.terms
-        if terms.mode != "guided":
-            return Verdict(tuple(candidates))
-        given = Verdict(tuple(candidates))
-        quality = QUALITY[terms.quality_preference or "medium"]
-        latency = LATENCY_MS[terms.latency_preference or "normal"]
-        for verdict, relaxed in (
-            (_relax(given, quality, latency), ()),
-            (_relax(given, quality, None), ("latency",)),
-        ):
-            if verdict.kept:
-                return Verdict(verdict.kept, verdict.dropped, relaxed)
-        best = max(each.quality for each in candidates)
-        verdict = _sift(
-            candidates, lambda each: "" if each.quality == best else f"quality {each.quality:.2f} < {best:.2f}"
-        )
-        return Verdict(verdict.kept, verdict.dropped, ("latency", "quality"))
 
 
 class Cheapest:
@@ -171,6 +157,5 @@ ALL = (
     Factory("health", Config, _opened(Health)),
     Factory("capability", Config, _opened(Capable)),
     Factory("bounds", Config, _opened(lambda gateway: Bounds())),
-    Factory("guided", Config, _opened(lambda gateway: Guided())),
     Factory("cheapest", Config, _opened(lambda gateway: Cheapest())),
 )

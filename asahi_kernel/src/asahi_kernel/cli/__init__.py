@@ -9,6 +9,7 @@ import click
 from asahi_kernel.cli.benchmarking import benchmark
 from asahi_kernel.cli.inferring import infer
 from asahi_kernel.cli.inspecting import check, models, plugins, schema
+from asahi_kernel.cli.pricing import prices
 from asahi_kernel.cli.serving import serve
 from asahi_kernel.errors import AsahiError, ConfigError, PluginError
 from asahi_kernel.plugins import load_plugins
@@ -25,7 +26,7 @@ def cli() -> None:
     """
 
 
-for command in (serve, infer, benchmark, models, plugins, check, schema):
+for command in (serve, infer, benchmark, models, prices, plugins, check, schema):
     cli.add_command(command)
 cli.add_command(serve, "api")
 

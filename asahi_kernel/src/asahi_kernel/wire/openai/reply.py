@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from asahi_kernel.answer import Answer
 from asahi_kernel.errors import AsahiError
-from asahi_kernel.money import dollars
 from asahi_kernel.types import Choice, Completion, Model, ToolCall, Usage
+from asahi_kernel.wire.account import account
 from asahi_kernel.wire.openai.messages import Json
 
 _TYPES = {
@@ -23,20 +23,6 @@ _TYPES = {
 
 _encode = msgspec.json.Encoder().encode
 _object = msgspec.json.Decoder(Json).decode
-
-
-class Account(Struct, frozen=True, kw_only=True):
-    """The `asahi` object: what the answer cost, in dollars, and why this model gave it."""
-
-    request_id: str
-    cost: float | None
-    baseline_cost: float | None
-    saved: float | None
-    cache: str
-    cache_tier: int
-    similarity: float | None
-    routing_reason: str
-    warnings: tuple[str, ...]
 
 
 class InputDetails(Struct, frozen=True):
@@ -110,22 +96,6 @@ def tokens(usage: Usage) -> Tokens:
 def choices_of(completion: Completion) -> tuple[Completion | Choice, ...]:
     """All answers by index, the first being the completion itself."""
     return (completion, *completion.others)
-
-
-def account(answer: Answer) -> Account:
-    """The `asahi` object of an answer."""
-    bill, hit = answer.bill, answer.hit
-    return Account(
-        request_id=answer.request_id,
-        cost=dollars(bill.cost),
-        baseline_cost=dollars(bill.baseline_cost),
-        saved=dollars(bill.saved) if bill.price_known else None,
-        cache=answer.cache_status,
-        cache_tier=0 if hit is None else hit.tier,
-        similarity=None if hit is None else hit.similarity,
-        routing_reason=answer.route.reason,
-        warnings=answer.warnings,
-    )
 
 
 def merge(ours: Json, extra: bytes) -> Json:

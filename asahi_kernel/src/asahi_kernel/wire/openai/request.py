@@ -113,6 +113,8 @@ PLACED = NAMES | {
     "user",
 }
 _KNOWN = frozenset(Body.__struct_fields__)
+# Options that other wires have a word of their own for.
+_PORTABLE = frozenset({"parallel_tool_calls"})
 
 _encode = msgspec.json.Encoder().encode
 
@@ -172,13 +174,17 @@ def _request(
         response_format=_format(said, tree),
         document=document_of(said),
         examples=examples_of(said),
-        wire="openai" if options or _is_ours_alone(tree, messages, tools) else "",
+        wire="openai" if _beyond(options) or _is_ours_alone(tree, messages, tools) else "",
         options=options,
         optimize_tokens=said.optimize_tokens,
         enrich_with_features=said.enrich_with_features,
         allow_batching=said.allow_batching,
         terms=_terms(said, model, headers),
     )
+
+
+def _beyond(options: tuple[tuple[str, bytes], ...]) -> bool:
+    return any(name not in _PORTABLE for name, _ in options)
 
 
 def _is_ours_alone(tree: Json, messages: tuple[Message, ...], tools: tuple[Tool, ...]) -> bool:

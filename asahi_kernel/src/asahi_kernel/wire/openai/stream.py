@@ -7,6 +7,7 @@ import msgspec
 from asahi_kernel.answer import Answer
 from asahi_kernel.errors import AsahiError
 from asahi_kernel.types import Chunk, ToolCallDelta
+from asahi_kernel.wire.account import account
 from asahi_kernel.wire.openai import reply
 from asahi_kernel.wire.openai.messages import Json
 
@@ -54,11 +55,11 @@ class StreamEncoder:
         given = enumerate(reply.choices_of(answer.completion))
         ends = {at: _choice(at, {}, choice.finish_reason) for at, choice in given}
         ends |= self._ends
-        account = b',"asahi":' + _encode(reply.account(answer))
+        bill = b',"asahi":' + _encode(account(answer))
         *earlier, last = (self._frame(ends[at]) for at in sorted(ends))
         if not self._include_usage:
-            return b"".join(earlier) + last[: -len(_END)] + account + _END + _DONE
-        usage = self._head + b'],"usage":' + _encode(reply.tokens(answer.usage)) + account + _END
+            return b"".join(earlier) + last[: -len(_END)] + bill + _END + _DONE
+        usage = self._head + b'],"usage":' + _encode(reply.tokens(answer.usage)) + bill + _END
         return b"".join(earlier) + last + usage + _DONE
 
     def error(self, error: AsahiError) -> bytes:

@@ -12,7 +12,6 @@ from asahi_kernel import Message, Part, ToolCall
 _encode = msgspec.json.Encoder().encode
 _text = msgspec.json.Decoder(str).decode
 _SYSTEM = frozenset({"system", "developer"})
-_EMPTY = frozenset({None, ""})
 
 
 def split_system(messages: tuple[Message, ...]) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
@@ -73,7 +72,7 @@ def _message(message: Message) -> bytes:
 
 def _result(message: Message) -> bytes:
     told = {"type": b'"tool_result"', "tool_use_id": _encode(message.tool_call_id)}
-    if message.content not in _EMPTY:
+    if message.content:
         told["content"] = content_of(message)
     return join(told, message.extra)
 

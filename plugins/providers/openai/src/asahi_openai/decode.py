@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import TypeAlias
 
@@ -11,6 +10,7 @@ from msgspec import Raw, Struct
 
 from asahi_kernel import Chunk, Completion, ToolCall, ToolCallDelta, Usage
 from asahi_kernel.http.failures import Failure, Garbage
+from asahi_kernel.http.mending import without_nan
 from asahi_kernel.types import Choice, FinishReason
 
 Members: TypeAlias = dict[str, Raw]
@@ -156,20 +156,17 @@ def _read(body: bytes) -> _Reply:
             body.decode()
         reply = _reply(body)
     except _UNREADABLE as error:
-        if b"NaN" not in body and b"Infinity" not in body:
-            raise Garbage(str(error)) from None
-        reply = _read_numbers_that_json_lacks(body)
+        reply = _mended(body, error)
     if bytes(reply.error) != b"null":
         raise Failure(bytes(reply.error))
     return reply
 
 
-def _read_numbers_that_json_lacks(body: bytes) -> _Reply:
-    """A reply with NaN or Infinity in it, which become null: one mad number must not cost a whole answer."""
+def _mended(body: bytes, error: Exception) -> _Reply:
     try:
-        return _reply(_encode(json.loads(body)))
-    except (ValueError, RecursionError) as error:
-        raise Garbage(str(error)) from None
+        return _reply(without_nan(body, error))
+    except _UNREADABLE as fault:
+        raise Garbage(str(fault)) from None
 
 
 def _choice(members: Members) -> Choice:
