@@ -1,0 +1,41 @@
+"""Worked bills: a vendor's own usage, read by its plugin and priced by the table, gives the sum done by hand."""
+
+import json
+from pathlib import Path
+
+import pytest
+from asahi_kernel.pricing import look_up
+
+from asahi_kernel import Usage
+
+BILLS = [json.loads(line) for line in (Path(__file__).parents[1] / "data" / "bills.jsonl").read_text().splitlines()]
+
+
+def read(vendor: str, usage: dict) -> Usage | None:
+    told = json.dumps(usage)
+    if vendor == "anthropic":
+        from asahi_anthropic.decode import decode_reply
+
+        reply = {"id": "m", "type": "message", "role": "assistant", "model": "x", "content": [], "usage": usage}
+        return decode_reply(json.dumps(reply | {"stop_reason": "end_turn"}).encode(), "x", "").usage
+    from asahi_openai.decode import decode_reply
+
+    choice = '{"index":0,"message":{"role":"assistant","content":"x"},"finish_reason":"stop"}'
+    return decode_reply(f'{{"id":"c","choices":[{choice}],"usage":{told}}}'.encode(), "x", "").usage
+
+
+@pytest.mark.parametrize("bill", BILLS, ids=[bill["id"] for bill in BILLS])
+def test_our_bill_is_the_one_done_by_hand(bill):
+    by_hand = sum(
+        int(tokens) * int(price) for tokens, price in (term.split("*") for term in bill["worked"].split(" + "))
+    )
+    assert by_hand == bill["nano"]
+    prices = look_up(bill["vendor"], None, bill["model"])
+    assert prices.cost(read(bill["vendor"], bill["usage"])) == bill["nano"]
+
+
+def test_there_are_thirty_and_they_cover_what_vendors_charge_apart():
+    assert len(BILLS) >= 30
+    told = json.dumps(BILLS)
+    for kind in ("cached_tokens", "reasoning_tokens", "ephemeral_1h", "cache_read_input_tokens"):
+        assert kind in told
