@@ -31,7 +31,8 @@ class Process:
 def started(folder: Path, *command: str, **environment: str) -> Iterator[Process]:
     """A Python process that prints its URL once it listens; ended with the block."""
     log = folder / f"{abs(hash(command))}.log"
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ASAHI_", "OPENAI_", "PORT"))}
+    ours = ("ASAHI_", "ANTHROPIC_", "OPENAI_", "PORT")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, *command],

@@ -48,11 +48,14 @@ def infer(url: str, who: str, **body: object) -> dict:
 MATRIX = {
     "/infer": {"admin", "developer"},
     "/v1/chat/completions": {"admin", "developer"},
+    "/v1/messages": {"admin", "developer"},
+    "/v1/messages/count_tokens": {"admin", "developer"},
     "/v1/models": {"admin", "developer"},
     "/v1/models/auto": {"admin", "developer"},
     "/models": {"admin", "developer", "viewer", "billing"},
     "/metrics": {"admin", "developer", "viewer", "billing"},
     "/explain/01K7Q2M9B3X5T8D0WZ4F6H1JRC": {"admin", "developer"},
+    "/feedback": {"admin", "developer"},
     "/health": None,
     "/health/live": None,
     "/health/ready": None,
@@ -62,6 +65,9 @@ MATRIX = {
 BODIES = {
     "/infer": {"prompt": "x"},
     "/v1/chat/completions": {"model": "auto", "messages": [{"role": "user", "content": "x"}]},
+    "/v1/messages": {"model": "auto", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]},
+    "/v1/messages/count_tokens": {"model": "auto", "messages": [{"role": "user", "content": "x"}]},
+    "/feedback": {"request_id": "01K7Q2M9B3X5T8D0WZ4F6H1JRC", "rating": 1},
 }
 
 
@@ -72,7 +78,7 @@ def test_every_route_lets_in_whom_the_matrix_names(url, path, role):
     status, headers, _ = call(url, path, role and f"acme-{role}", BODIES.get(path))
     allowed = MATRIX[path]
     if allowed is None or role in allowed:
-        assert status == 200 or (status == 404 and path.startswith("/explain"))
+        assert status == 200 or (status == 404 and path.startswith(("/explain", "/feedback")))
     elif role is None:
         assert (status, headers["www-authenticate"]) == (401, "Bearer")
     else:

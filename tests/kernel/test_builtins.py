@@ -95,10 +95,9 @@ def _rule(factory, gateway):
         refuses = staticmethod(lambda request: "")
 
         available = staticmethod(lambda: True)
-        refuses = staticmethod(lambda request: "")
 
     gateway.upstreams = {"mock": Always}
-    made = {"explicit": rules.Explicit, "bounds": rules.Bounds, "guided": rules.Guided, "cheapest": rules.Cheapest}
+    made = {"explicit": rules.Explicit, "bounds": rules.Bounds, "cheapest": rules.Cheapest}
     if factory.name in made:
         return made[factory.name]()
     return {"health": rules.Health, "capability": rules.Capable}[factory.name](gateway)

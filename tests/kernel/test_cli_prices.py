@@ -3,8 +3,9 @@
 import json
 
 import pytest
-from asahi_kernel.cli import cli
 from click.testing import CliRunner
+
+from asahi_kernel.cli import cli
 
 
 @pytest.fixture

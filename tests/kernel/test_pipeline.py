@@ -380,7 +380,7 @@ async def test_a_truncated_answer_is_never_cached():
 async def test_a_hit_must_meet_todays_quality_floor():
     async with gateway_of() as gateway:
         assert (await ask(gateway)).completion.model == "mistral-7b"
-        better = await ask(gateway, replace(ASK, terms=Terms(quality_threshold=4.0)))
+        better = await ask(gateway, replace(ASK, terms=Terms(quality_threshold=4.2)))
         assert (better.hit, better.completion.model) == (None, "claude-3-5-sonnet")
 
 
@@ -527,3 +527,21 @@ async def test_a_storage_that_fails_loses_nothing_and_stops_nobody():
         down[0] = False
         assert len(await events_of(gateway)) == 3
         assert gateway.journal.lag == 0
+
+
+async def test_a_rule_is_told_who_answered_but_not_of_hits_and_its_failure_harms_nobody():
+    class Witness:
+        told = []
+
+        async def rank(self, request, principal, candidates):
+            return candidates
+
+        def answered(self, request, principal, completion):
+            self.told.append((principal.org, completion.model))
+            raise RuntimeError
+
+    async with gateway_of({"routing": {"rules": ["witness", "cheapest"]}}, rules=("witness", Witness())) as gateway:
+        answer = await ask(gateway)
+        assert (await ask(gateway)).hit is not None
+        assert Witness.told == [("here", answer.completion.model)]
+        assert gateway.faults["rule.Witness"] == 1

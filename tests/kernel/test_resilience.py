@@ -138,17 +138,17 @@ async def test_followers_share_what_the_leader_lands():
     """T1-5."""
     flights = Flights()
     with flights.lead(b"k") as flight:
-        followers = [asyncio.ensure_future(flights.follow(b"k")) for _ in range(100)]
+        followers = [asyncio.ensure_future(flights.follow(b"k", 5)) for _ in range(100)]
         await asyncio.sleep(0)
         flight.land(PARIS)
     assert await asyncio.gather(*followers) == [PARIS] * 100
-    assert await flights.follow(b"k") is None
+    assert await flights.follow(b"k", 5) is None
 
 
 async def test_a_failing_leader_sends_its_followers_on_their_own_way():
     flights = Flights()
     with pytest.raises(ValueError, match="boom"), flights.lead(b"k"):
-        follower = asyncio.ensure_future(flights.follow(b"k"))
+        follower = asyncio.ensure_future(flights.follow(b"k", 5))
         await asyncio.sleep(0)
         raise ValueError("boom")
     assert await follower is None
@@ -157,7 +157,7 @@ async def test_a_failing_leader_sends_its_followers_on_their_own_way():
 async def test_a_follower_that_leaves_disturbs_nobody():
     flights = Flights()
     with flights.lead(b"k") as flight:
-        leaver, stayer = (asyncio.ensure_future(flights.follow(b"k")) for _ in range(2))
+        leaver, stayer = (asyncio.ensure_future(flights.follow(b"k", 5)) for _ in range(2))
         await asyncio.sleep(0)
         leaver.cancel()
         await asyncio.gather(leaver, return_exceptions=True)

@@ -84,3 +84,10 @@ def test_a_longer_event_of_short_lines_raises() -> None:
 
 def test_a_flood_of_comments_is_dropped() -> None:
     assert parse(b": ping\n\n" * 200_000, b"data: x\n\n") == [("", b"x")]
+
+
+def test_several_whole_named_events_in_a_chunk_are_all_given() -> None:
+    assert parse(b"event: a\ndata: 1\n\nevent: b\ndata: 2\n\n") == [("a", b"1"), ("b", b"2")]
+    assert parse(b"event: a\ndata: 1\n\ndata: 2\n\n") == [("a", b"1"), ("", b"2")]
+    assert parse(b"event: a\ndata: 1\ndata: 2\n\n") == [("a", b"1\n2")]
+    assert parse(b"event: a\n\nevent: b\ndata: 2\n\n") == [("b", b"2")]

@@ -65,6 +65,12 @@ def test_options_are_sorted_json_of_this_wire():
     )
 
 
+def test_an_option_that_every_wire_has_a_word_for_is_neutral():
+    request = decode(parallel_tool_calls=False).request
+    assert (request.options, request.wire) == ((("parallel_tool_calls", b"false"),), "")
+    assert decode(parallel_tool_calls=False, verbosity="low").request.wire == "openai"
+
+
 def test_null_for_a_known_field_is_none_and_for_an_unknown_one_is_kept():
     nothing = dict.fromkeys(set(Body.__struct_fields__) - NAMES - {"model", "messages"})
     assert decode(**nothing) == decode()

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from asahi_kernel.pricing import look_up
 
 from asahi_kernel import Usage
+from asahi_kernel.pricing import look_up
 
 BILLS = [json.loads(line) for line in (Path(__file__).parents[1] / "data" / "bills.jsonl").read_text().splitlines()]
 

@@ -17,6 +17,7 @@ from asahi_kernel.api.counting import counting_routes
 from asahi_kernel.api.docs import docs_routes
 from asahi_kernel.api.exchange import Exchange
 from asahi_kernel.api.explain import explain_routes
+from asahi_kernel.api.feedback import feedback_routes
 from asahi_kernel.api.front import Front
 from asahi_kernel.api.health import VERSION, health_routes
 from asahi_kernel.api.inference import exchanges, inference_route
@@ -65,6 +66,7 @@ def _routes(settings: Settings, plugins: Plugins, gateway: Gateway, inference: M
 
 def _guarded(gateway: Gateway, plugins: Plugins) -> list[Any]:
     own = [*health_routes(gateway), *model_routes(gateway), *explain_routes(gateway), *metrics_routes(gateway)]
+    own += feedback_routes(gateway)
     own += counting_routes(gateway)
     docs = docs_routes() if gateway.settings.api.docs else []
     registered = plugins.manager.hook.register_routes(gateway=gateway)
@@ -80,7 +82,7 @@ def refuse(request: Request[Any, Any, Any], error: AsahiError) -> Response[bytes
         body = anthropic.error(error, request_id)
     else:
         body = openai.error(error) if path.startswith("/v1/") else native.problem(error, request_id)
-    headers = {"x-asahi-request-id": request_id, "x-request-id": request_id}
+    headers = {"x-asahi-request-id": request_id, "x-request-id": request_id, "request-id": request_id}
     if error.retry_after is not None or error.status in {429, 503}:
         headers["retry-after"] = str(max(1, round(error.retry_after or 30)))
     if error.status == 401:

@@ -9,9 +9,13 @@ from asahi_kernel.money import count_input
 from asahi_kernel.trace import Trace
 from asahi_kernel.types import Candidate, Completion, Request, Usage
 
-_ABSURD = 1_000_000_000
+_ABSURD = 20_000_000
 #: No tokeniser in use packs more bytes than this into a token on average; a lower count than that hides spend.
 _MOST_BYTES_PER_TOKEN = 16
+#: Hosts that stream by the letter send several pieces for a token.
+_MOST_PIECES_PER_TOKEN = 4
+#: The same for prompts, where long runs of blanks pack more.
+_MOST_PROMPT_BYTES_PER_TOKEN = 64
 
 
 def counted(request: Request, completion: Completion, candidate: Candidate, draft: Draft, trace: Trace) -> Completion:
@@ -20,7 +24,7 @@ def counted(request: Request, completion: Completion, candidate: Candidate, draf
     Missing, negative, absurd or less than what was delivered never lowers spend; our count is flagged.
     """
     usage = completion.usage
-    if usage is None or not _believable(usage, completion):
+    if not _believable(usage, request, completion, draft):
         usage = _own_count(request, completion, draft)
         trace.warn("usage_estimated")
     return msgspec.structs.replace(completion, model=candidate.name, provider=candidate.model.provider, usage=usage)
@@ -30,12 +34,14 @@ def partial(request: Request, draft: Draft) -> Completion:
     """What a broken or abandoned stream gave, counted by us unless the provider already said."""
     completion = draft.completion()
     usage = completion.usage
-    if usage is None or not _believable(usage, completion):
+    if not _believable(usage, request, completion, draft):
         usage = _own_count(request, completion, draft)
     return msgspec.structs.replace(completion, usage=usage)
 
 
-def _believable(usage: Usage, completion: Completion) -> bool:
+def _believable(usage: Usage | None, request: Request, completion: Completion, draft: Draft) -> bool:
+    if not isinstance(usage, Usage):
+        return False
     parts = (
         usage.input_tokens,
         usage.output_tokens,
@@ -45,12 +51,15 @@ def _believable(usage: Usage, completion: Completion) -> bool:
         usage.cache_write_1h_tokens,
     )
     return (
-        min(parts) >= 0
+        all(type(part) is int for part in parts)
+        and min(parts) >= 0
         and max(parts) < _ABSURD
         and usage.cached_tokens + usage.cache_write_tokens <= usage.input_tokens
         and usage.cache_write_1h_tokens <= usage.cache_write_tokens
         and usage.reasoning_tokens <= usage.output_tokens
         and usage.output_tokens * _MOST_BYTES_PER_TOKEN >= _size(completion)
+        and usage.output_tokens * _MOST_PIECES_PER_TOKEN >= draft.pieces
+        and usage.input_tokens * _MOST_PROMPT_BYTES_PER_TOKEN >= _prompt_size(request)
     )
 
 
@@ -63,6 +72,10 @@ def _own_count(request: Request, completion: Completion, draft: Draft) -> Usage:
 def _size(completion: Completion) -> int:
     size = _text_size(completion.text) + sum(len(call.arguments) + len(call.name) for call in completion.tool_calls)
     return size + sum(_text_size(other.text) for other in completion.others)
+
+
+def _prompt_size(request: Request) -> int:
+    return sum(_text_size(message.text) for message in request.messages)
 
 
 def _text_size(text: str) -> int:

@@ -86,6 +86,7 @@ class _Calls:
         self._trace = trace
         self._relay = relay
         self._deadline = 0.0
+        self._sent = False
         self._failures: list[ProviderError] = []
         self._resting: list[Upstream] = []
 
@@ -134,32 +135,37 @@ class _Calls:
     async def _attempt(self, upstream: Upstream, outlet: Outlet, candidate: Candidate) -> Completion | None:
         begun = time.perf_counter()
         draft = Draft(candidate.name)
-        self._trace.dispatched = True
         self._trace.model = candidate.name
+        self._sent = False
         try:
             if self._relay is not None:
                 completion = await self._stream(upstream, outlet, candidate, draft, self._relay)
             else:
                 completion = await self._complete(upstream, outlet, candidate)
+            completion = self._counted(upstream, candidate, completion, draft)
         except ProviderError as error:
             self._failed(outlet, candidate, draft, begun, error)
             return None
-        except Aborted:
-            outlet.breaker.leave()
-            self._note(candidate, begun, "aborted", books.partial(self._request, draft))
-            raise
         except BaseException:
             outlet.breaker.leave()
+            if self._sent:
+                self._note(candidate, begun, "aborted", books.partial(self._request, draft))
             raise
         outlet.breaker.succeed()
         upstream.answered = True
         self._trace.inexact = not draft.exact
-        completion = books.counted(self._request, completion, candidate, draft, self._trace)
         self._note(candidate, begun, "ok", completion)
         return completion
 
+    def _counted(self, upstream: Upstream, candidate: Candidate, completion: Completion, draft: Draft) -> Completion:
+        try:
+            return books.counted(self._request, completion, candidate, draft, self._trace)
+        except (AttributeError, TypeError) as error:
+            raise _bug(upstream, error) from error
+
     async def _complete(self, upstream: Upstream, outlet: Outlet, candidate: Candidate) -> Completion:
         try:
+            self._sent = self._trace.dispatched = True
             async with asyncio.timeout(min(upstream.resilience.timeout_s, self._left())):
                 completion = await outlet.provider.complete(candidate.model, self._request)
         except TimeoutError:
@@ -168,8 +174,8 @@ class _Calls:
             raise
         except Exception as error:
             raise _bug(upstream, error) from error
-        if not isinstance(completion, Completion):
-            raise ProviderError(f"provider {upstream.name!r} gave a {type(completion).__name__}, not a Completion")
+        if not isinstance(completion, Completion) or not isinstance(completion.text, str):
+            raise ProviderError(f"provider {upstream.name!r} gave something else than a Completion with a text")
         self._trace.first_byte()
         return completion
 
@@ -182,6 +188,7 @@ class _Calls:
             return completion
         try:
             await self._pump(upstream, outlet.streaming, candidate, draft, relay)
+            completion = draft.completion()
         except TimeoutError:
             if relay.abandoned or relay.full:
                 raise Aborted("the client left, or stopped reading") from None
@@ -192,7 +199,7 @@ class _Calls:
             raise _bug(upstream, error) from error
         if not draft.complete:
             raise ProviderError("the provider's stream ended before the answer did")
-        return draft.completion()
+        return completion
 
     async def _pump(
         self, upstream: Upstream, provider: StreamingProvider, candidate: Candidate, draft: Draft, relay: Relay
@@ -203,23 +210,29 @@ class _Calls:
         loop = asyncio.get_running_loop()
         end = loop.time() + self._left()
         async with asyncio.timeout_at(min(end, loop.time() + limits.first_token_timeout_s)) as limit:
-            relay.on_abandon = (lambda: limit.reschedule(loop.time())) if abort else None
+            relay.on_abandon = (lambda: None if limit.expired() else limit.reschedule(loop.time())) if abort else None
             if relay.abandoned and abort:
                 raise Aborted("the client left")
+            self._sent = self._trace.dispatched = True
             source = provider.stream(candidate.model, self._request)
             try:
                 async for chunk in source:
+                    if not isinstance(chunk, Chunk):
+                        raise ProviderError(
+                            f"provider {upstream.name!r} streamed a {type(chunk).__name__}, not a Chunk"
+                        )
                     draft.add(chunk)
                     self._trace.first_byte()
                     if relay.abandoned and (abort or draft.pieces > streams.drain_cap_tokens):
                         raise Aborted("the client left")
                     if not _empty(chunk):
                         relay.put(chunk)
-                    if relay.full:
+                    waited = relay.full
+                    if waited:
                         limit.reschedule(end)
                         await relay.drained()
                     idle = min(end, loop.time() + limits.idle_timeout_s)
-                    if idle - (limit.when() or 0.0) > _REARM_S or relay.full:
+                    if waited or idle - (limit.when() or 0.0) > _REARM_S:
                         limit.reschedule(idle)
             finally:
                 relay.on_abandon = None
@@ -231,14 +244,14 @@ class _Calls:
             outlet.limited(error.retry_after)
         elif error.status in _CREDENTIAL:
             outlet.refused()
-        if error.status is not None and 400 <= error.status < 500 and error.status not in {408, 429}:
+        if error.busy or (error.status is not None and 400 <= error.status < 500 and error.status not in {408, 429}):
             outlet.breaker.leave()
         else:
             outlet.breaker.fail()
         outcome = "timeout" if error.timed_out else f"http_{error.status}" if error.status else "error"
         generated = books.partial(self._request, draft) if draft.pieces else None
         self._note(candidate, begun, outcome, generated, error.status)
-        if error.status is None and generated is None:
+        if error.status is None and generated is None and not error.busy:
             self._trace.warn("charge_unknown")
         if self._relay is not None and self._relay.started:
             raise Broken(f"the provider's stream broke off: {error.message}", details={"attempts": self._told()})
@@ -292,6 +305,8 @@ class _Calls:
             return Exhausted(
                 "the provider's own rate limit is reached", retry_after=min(waits, default=1.0), details=told
             )
+        if all(failure.busy for failure in self._failures):
+            return Unavailable("every connection to the provider is in use", retry_after=1, details=told)
         if last.timed_out or self._left() <= 0:
             return DeadlineExceeded("no provider answered in time", details=told)
         if all(failure.status in {503, 529} for failure in self._failures):

@@ -71,6 +71,7 @@ class _Choice:
             call.id = delta.id or call.id
             call.name = delta.name or call.name
             call.type = delta.type or call.type
+            call.extra = delta.extra or call.extra
             call.arguments.append(delta.arguments)
         if chunk.finish_reason:
             self.finish_reason = chunk.finish_reason
@@ -92,7 +93,8 @@ class _Call:
         self.id = ""
         self.name = ""
         self.type = "function"
+        self.extra = b""
         self.arguments: list[str] = []
 
     def seal(self) -> ToolCall:
-        return ToolCall(id=self.id, name=self.name, type=self.type, arguments="".join(self.arguments))
+        return ToolCall(id=self.id, name=self.name, type=self.type, arguments="".join(self.arguments), extra=self.extra)

@@ -151,7 +151,8 @@ class ProviderError(Exception):
 
     `status` is the vendor's HTTP status, None when there was none. `retryable` says whether another attempt at the same
     vendor is sensible, `retry_after` is the vendor's wish in seconds. `rejected` means that the vendor found the
-    request itself at fault, so no other attempt will do better. The message must hold no credential.
+    request itself at fault, so no other attempt will do better. `busy` means that nothing was sent, for want of
+    a connection of our own: no fault of the vendor's. The message must hold no credential.
     """
 
     def __init__(
@@ -163,6 +164,7 @@ class ProviderError(Exception):
         retry_after: float | None = None,
         rejected: bool = False,
         timed_out: bool = False,
+        busy: bool = False,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -171,3 +173,4 @@ class ProviderError(Exception):
         self.retry_after = retry_after
         self.rejected = rejected
         self.timed_out = timed_out
+        self.busy = busy

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from asahi_kernel.config import choose, decode, find, split_resilience
-from asahi_kernel.errors import AsahiError, ConfigError
+from asahi_kernel.errors import AsahiError, ConfigError, Unavailable
 from asahi_kernel.factory import Factory, Secret
 from asahi_kernel.fingerprint import Salts
 from asahi_kernel.journal import Journal
@@ -25,7 +25,7 @@ from asahi_kernel.protocols import (
     Embedder,
     EvictingTier,
     Learner,
-    LocalTier,
+    LocalPart,
     OutputPolicy,
     Policy,
     Rule,
@@ -34,9 +34,11 @@ from asahi_kernel.protocols import (
     Storage,
     Transform,
     VectorStore,
+    Witness,
 )
 from asahi_kernel.protocols import Counter as SharedCounter
 from asahi_kernel.registry import Registry, build
+from asahi_kernel.relay import Relay
 from asahi_kernel.resilience.admission import Admission
 from asahi_kernel.resilience.breaker import Breaker
 from asahi_kernel.resilience.flights import Flights
@@ -59,6 +61,10 @@ DEFAULT_RULES = (
 )
 
 
+#: What is left for detached work once the server has ended: its own drain is over by then.
+_LAST_S = 5.0
+
+
 class Gateway:
     """What a request may use. Handlers hold it from the first; `running` fills it, then it is left alone."""
 
@@ -74,6 +80,8 @@ class Gateway:
         self.vector_stores: Mapping[str, VectorStore] = {}
         self.tiers: Mapping[str, CacheTier] = {}
         self.tier_breakers: Mapping[str, Breaker] = {}
+        self.waiting_rules: frozenset[str] | set[str] = frozenset()
+        self.relays: set[Relay] = set()
         self.waiting_tiers: frozenset[str] | set[str] = frozenset()
         self.evicting_tiers: tuple[EvictingTier, ...] = ()
         self.policies: Mapping[str, Policy] = {}
@@ -82,16 +90,19 @@ class Gateway:
         self.transforms: Mapping[str, Transform] = {}
         self.rules: Mapping[str, Rule] = {}
         self.learners: tuple[Learner, ...] = ()
+        self.witnesses: tuple[Witness, ...] = ()
         self.upstreams: Mapping[str, Upstream] = {}
         self.sinks: Mapping[str, Sink] = {}
         api = settings.api
         self.admission = Admission(api.max_inflight, api.max_queue, api.queue_timeout_s)
+        self.reading = asyncio.Semaphore(api.max_inflight)
         self.flights = Flights()
         self.retries = RetryBudget()
         self.salts = Salts(secrets.token_bytes(32))
         self.faults: Counter[str] = Counter()
         self.mock = False
         self.draining = False
+        self.patience_s = 30.0
         self.opened = False
         self.refusal: AsahiError | None = None
         self.started = time.monotonic()
@@ -103,6 +114,14 @@ class Gateway:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    def cut(self) -> None:
+        """End the streams that still run, each with a terminal error; what they generated is charged."""
+        for relay in tuple(self.relays):
+            relay.fail(Unavailable("the gateway is shutting down; ask again", retry_after=1))
+            relay.abandon()
+        for task in tuple(self._tasks):
+            task.cancel()
 
     async def drain(self, timeout_s: float) -> None:
         """Wait for detached work, and cut what takes longer."""
@@ -128,7 +147,7 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         tiers = opener.installed("cache_tiers", settings.cache.tiers, DEFAULT_TIERS, settings.cache_tiers)
         gateway.tiers = await opener.all("cache_tiers", tiers, settings.cache_tiers)
         gateway.tier_breakers = {name: Breaker() for name in gateway.tiers}
-        gateway.waiting_tiers = {name for name, tier in gateway.tiers.items() if not isinstance(tier, LocalTier)}
+        gateway.waiting_tiers = {name for name, tier in gateway.tiers.items() if not isinstance(tier, LocalPart)}
         gateway.evicting_tiers = tuple(tier for tier in gateway.tiers.values() if isinstance(tier, EvictingTier))
         policies = settings.governance.policies
         gateway.policies = await opener.all("policies", policies, settings.policies)
@@ -138,14 +157,17 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         gateway.transforms = await opener.all("transforms", settings.routing.transforms, settings.transforms)
         rules = opener.installed("rules", settings.routing.rules, DEFAULT_RULES, settings.rules)
         gateway.rules = await opener.all("rules", rules, settings.rules)
+        gateway.waiting_rules = {name for name, rule in gateway.rules.items() if not isinstance(rule, LocalPart)}
         gateway.learners = tuple(rule for rule in gateway.rules.values() if isinstance(rule, Learner))
+        gateway.witnesses = tuple(rule for rule in gateway.rules.values() if isinstance(rule, Witness))
         gateway.upstreams = await opener.upstreams()
+        gateway.patience_s = max(each.resilience.timeout_s for each in gateway.upstreams.values())
         gateway.registry = build(settings, gateway.upstreams, mock=gateway.mock)
         gateway.sinks = await opener.all("sinks", settings.sinks, settings.sinks)
         gateway.journal = Journal(gateway.storage, gateway.sinks, gateway.faults)
         stack.push_async_callback(gateway.journal.close)
         await opener.all("services", settings.services, settings.services)
-        stack.push_async_callback(gateway.drain, settings.api.drain_s)
+        stack.push_async_callback(gateway.drain, _LAST_S)
         gateway.opened = True
         yield gateway
 

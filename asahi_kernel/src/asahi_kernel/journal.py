@@ -7,21 +7,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import TypeAlias
 
 from asahi_kernel.protocols import Sink, Storage
 from asahi_kernel.records import Decision, Event
 
 log = logging.getLogger(__name__)
+Record: TypeAlias = tuple[Event, Decision]
 
 _BATCH_S = 0.01
 _RETRY_S = 1.0
 _BATCH = 5_000
+_SAVE_S = 10.0
+_TELL_S = 10.0
+_LAST_S = 1.0
+_DEAD_LETTERS = 1_000
 
 
 class Journal:
-    """`add` never waits and never fails. Storage is retried until it takes a batch; a failing sink loses that batch."""
+    """`add` never waits and never fails. A dead storage is retried until it takes a batch, a row that a
+    living one cannot take is set apart, and a failing sink loses its batch."""
 
     durable = False
 
@@ -29,10 +36,11 @@ class Journal:
         self._storage = storage
         self._sinks = sinks
         self._faults = faults
-        self._pending: list[tuple[Event, Decision]] = []
+        self._pending: list[Record] = []
         self._timer: asyncio.TimerHandle | None = None
         self._writing = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.dead_letters: deque[Event] = deque(maxlen=_DEAD_LETTERS)
 
     @property
     def lag(self) -> int:
@@ -45,20 +53,25 @@ class Journal:
         self._schedule(_BATCH_S)
 
     async def flush(self) -> None:
-        """Apply everything that is pending now, or as much as storage takes."""
+        """Apply everything that is pending now, or as much as storage takes. Sinks are told afterwards, apart."""
         async with self._writing:
             while self._pending:
                 batch = self._pending[:_BATCH]
-                if not await self._save(batch):
+                if not await self._apply(batch):
                     self._schedule(_RETRY_S)
                     return
                 del self._pending[: len(batch)]
-                await self._tell([event for event, _ in batch])
+                if self._sinks:
+                    self._run(self._tell([event for event, _ in batch]))
 
     async def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         await self.flush()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_LAST_S)
+            for task in tuple(self._tasks):
+                task.cancel()
         if self._pending:
             log.error("%d events could not be stored before the end", len(self._pending))
 
@@ -68,24 +81,58 @@ class Journal:
 
     def _start(self) -> None:
         self._timer = None
-        task = asyncio.get_running_loop().create_task(self.flush())
+        self._run(self.flush())
+
+    def _run(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _save(self, batch: Sequence[tuple[Event, Decision]]) -> bool:
+    async def _apply(self, batch: Sequence[Record]) -> bool:
+        """Save a batch. A storage that takes some rows of it and not others has rows that it cannot take: those are set
+        apart. One that takes none is tried again."""
+        refused = await self._refused(batch)
+        if len(refused) == len(batch):
+            return False
+        for event, _ in refused:
+            self._faults["dead_letters"] += 1
+            self.dead_letters.append(event)
+            log.error("storage cannot take the event of request %s; it is set apart", event.request_id)
+        return True
+
+    async def _refused(self, batch: Sequence[Record]) -> list[Record]:
+        """The rows of a batch that storage did not take, found by halving."""
+        if await self._save(batch):
+            return []
+        if len(batch) == 1 or not await self._alive():
+            return list(batch)
+        middle = len(batch) // 2
+        return [*await self._refused(batch[:middle]), *await self._refused(batch[middle:])]
+
+    async def _alive(self) -> bool:
         try:
-            await self._storage.events.save([event for event, _ in batch])
-            await self._storage.decisions.save([decision for _, decision in batch])
-        except Exception:
+            async with asyncio.timeout(_SAVE_S):
+                await self._storage.ping()
+        except Exception:  # noqa: BLE001 - that it fails is the finding
+            return False
+        return True
+
+    async def _save(self, batch: Sequence[Record]) -> bool:
+        try:
+            async with asyncio.timeout(_SAVE_S):
+                await self._storage.events.save([event for event, _ in batch])
+                await self._storage.decisions.save([decision for _, decision in batch])
+        except Exception as error:  # noqa: BLE001 - a dead storage must not stop inference; the batch is kept and retried
             self._faults["storage"] += 1
-            log.warning("storage refused a batch of %d events; it is kept and tried again", len(batch), exc_info=True)
+            log.warning("storage refused a batch of %d events (%s)", len(batch), type(error).__name__)
             return False
         return True
 
     async def _tell(self, events: Sequence[Event]) -> None:
         for name, sink in self._sinks.items():
             try:
-                await sink.write(events)
-            except Exception:
+                async with asyncio.timeout(_TELL_S):
+                    await sink.write(events)
+            except Exception as error:  # noqa: BLE001 - sinks fail open
                 self._faults[f"sink.{name}"] += 1
-                log.warning("sink %s lost %d events", name, len(events), exc_info=True)
+                log.warning("sink %s lost %d events (%s)", name, len(events), type(error).__name__)

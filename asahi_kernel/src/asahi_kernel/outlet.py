@@ -13,6 +13,8 @@ from asahi_kernel.settings import BreakerSettings
 #: How long a credential rests that the vendor did not accept: somebody has to mend it.
 REFUSED_S = 60.0
 _LIMITED_S = 1.0
+#: No vendor's wish rests a credential longer than this without another try.
+_LONGEST_S = 600.0
 
 
 class Outlet:
@@ -44,7 +46,8 @@ class Outlet:
 
     def limited(self, retry_after: float | None) -> None:
         """The vendor said 429: rest as long as it asks, and up to 10 % more so that callers do not return together."""
-        self._rest((_LIMITED_S if retry_after is None else retry_after) * (1 + random.random() / 10))
+        wish = _LIMITED_S if retry_after is None else min(retry_after, _LONGEST_S)
+        self._rest(wish * (1 + random.random() / 10))
 
     def refused(self) -> None:
         """The vendor did not accept the credential."""

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
+import traceback
+from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from asahi_kernel.calling import call
-from asahi_kernel.errors import AsahiError
+from asahi_kernel.errors import AsahiError, NoRoute, PluginError
 from asahi_kernel.fingerprint import fingerprint
 from asahi_kernel.records import Lookup
 from asahi_kernel.relay import Relay
 from asahi_kernel.rendering import render
-from asahi_kernel.routing import route
+from asahi_kernel.routing import route, worst_case
 from asahi_kernel.settlement import foresee, settle, settle_failure
-from asahi_kernel.types import Completion, Hit
+from asahi_kernel.types import Completion, Hit, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,9 +28,12 @@ if TYPE_CHECKING:
     from asahi_kernel.answer import Answer
     from asahi_kernel.gateway import Gateway
     from asahi_kernel.trace import Trace
-    from asahi_kernel.types import Candidate, Principal, Request
+    from asahi_kernel.types import Candidate, Principal
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
+#: What a stored answer must be worth to a caller with a preference; rules know better of models that are still to answer.
+PREFERRED = {"low": 3.0, "medium": 3.5, "high": 4.0, "max": 4.5}
 _NO_CLOCK: AbstractAsyncContextManager[object] = nullcontext()
 
 
@@ -57,6 +63,7 @@ async def infer(
 def stream(gateway: Gateway, request: Request, principal: Principal, trace: Trace) -> Relay:
     """The same, detached from the client: the relay gives the chunks and at last the `Answer`, or raises."""
     relay = Relay()
+    gateway.relays.add(relay)
 
     async def own() -> None:
         try:
@@ -67,6 +74,8 @@ def stream(gateway: Gateway, request: Request, principal: Principal, trace: Trac
                 raise
             if not isinstance(error, AsahiError):
                 log.exception("request %s failed", trace.request_id)
+        finally:
+            gateway.relays.discard(relay)
 
     gateway.detach(own())
     return relay
@@ -82,8 +91,8 @@ async def rehearse(gateway: Gateway, request: Request, principal: Principal, tra
 
 async def admit(gateway: Gateway, request: Request, principal: Principal, trace: Trace) -> Request:
     """Policies fail closed: whatever they raise stops the request."""
-    for policy in gateway.policies.values():
-        request = await policy.admit(request, principal)
+    for name, policy in gateway.policies.items():
+        request = await bounded(gateway, f"policy {name!r}", policy.admit(request, principal), Request)
     trace.mark("admission")
     return request
 
@@ -112,11 +121,13 @@ async def pay(
         trace.mark("routing")
         live = relay if not gateway.output_policies else None
         completion = await call(gateway, shaped, principal, ranked, trace, live)
+        tell(gateway, shaped, principal, completion)
         trace.mark("inference")
         completion = await release(gateway, shaped, completion, principal)
-        if cacheable(request, completion, trace):
-            await remember(gateway, request, principal, completion, trace)
-            flight.land(completion)
+        shared = completion if cacheable(request, completion, trace) else None
+        if shared is not None:
+            await remember(gateway, request, principal, shared, trace)
+        flight.land(shared)
     return completion
 
 
@@ -124,7 +135,7 @@ async def shape(gateway: Gateway, request: Request, principal: Principal) -> Req
     """Transforms fail open: the request goes on as it was."""
     for name, transform in gateway.transforms.items():
         try:
-            request = await transform.apply(request, principal)
+            request = await bounded(gateway, f"transform {name!r}", transform.apply(request, principal), Request)
         except Exception:  # noqa: BLE001 - fails open
             _fault(gateway, "transform", name)
     return request
@@ -133,18 +144,31 @@ async def shape(gateway: Gateway, request: Request, principal: Principal) -> Req
 async def reserve(
     gateway: Gateway, request: Request, principal: Principal, ranked: Sequence[Candidate], trace: Trace
 ) -> None:
-    """Settlements hold the worst case of the dearest candidate that may be called; closed on any failure."""
+    """Settlements hold the worst case of the dearest candidate that may be called; closed on any failure. A model
+    without a price cannot be held to a budget."""
     if gateway.settlements:
-        worst = max((candidate.cost or 0 for candidate in ranked), default=0)
+        if unpriced := [candidate.name for candidate in ranked if candidate.model.prices is None]:
+            raise NoRoute(f"the price of {unpriced[0]!r} is unknown, and there is a budget", code="price_unknown")
         trace.reserved = True
         for settlement in gateway.settlements:
-            await settlement.reserve(trace.request_id, principal, worst)
+            held = settlement.reserve(trace.request_id, principal, max(map(worst_case(request), ranked)))
+            await bounded(gateway, f"settlement {type(settlement).__name__!r}", held, type(None))
+
+
+def tell(gateway: Gateway, request: Request, principal: Principal, completion: Completion) -> None:
+    """Rules that keep track of who answered fail open."""
+    for witness in gateway.witnesses:
+        try:
+            witness.answered(request, principal, completion)
+        except Exception:  # noqa: BLE001 - fails open
+            _fault(gateway, "rule", type(witness).__name__)
 
 
 async def release(gateway: Gateway, request: Request, completion: Completion, principal: Principal) -> Completion:
     """The policies that look at answers, in reverse, on hits too. They fail closed."""
     for policy in gateway.output_policies:
-        completion = await policy.release(request, completion, principal)
+        name = f"policy {type(policy).__name__!r}"
+        completion = await bounded(gateway, name, policy.release(request, completion, principal), Completion)
     return completion
 
 
@@ -160,11 +184,12 @@ async def remember(
         try:
             async with _clock(gateway, name):
                 await tier.put(key, request, principal, completion)
+            breaker.succeed()
         except Exception:  # noqa: BLE001 - fails open
             breaker.fail()
             _fault(gateway, "cache", name)
-        else:
-            breaker.succeed()
+        finally:
+            breaker.leave()
 
 
 async def close(gateway: Gateway, principal: Principal, trace: Trace) -> None:
@@ -193,12 +218,16 @@ async def _ask(gateway: Gateway, request: Request, principal: Principal, trace: 
         try:
             async with _clock(gateway, name):
                 hit = await tier.get(trace.key, request, principal)
+            if hit is not None and not isinstance(hit, Hit):
+                raise TypeError(f"a tier must give a Hit, not a {type(hit).__name__}")
+            breaker.succeed()
         except Exception as error:  # noqa: BLE001 - a broken tier is a miss
             breaker.fail()
             _fault(gateway, "cache", name)
             trace.lookups.append(Lookup(tier=position, reason=f"tier failed: {type(error).__name__}"))
             continue
-        breaker.succeed()
+        finally:
+            breaker.leave()
         reason = "no entry" if hit is None else _unfit(gateway, request, hit)
         if hit is not None and not reason:
             trace.lookups.append(Lookup(tier=hit.tier, hit=True, similarity=hit.similarity))
@@ -215,7 +244,7 @@ def _clock(gateway: Gateway, tier: str) -> AbstractAsyncContextManager[object]:
 
 
 async def _join(gateway: Gateway, request: Request, trace: Trace) -> Hit | None:
-    completion = await gateway.flights.follow(trace.key)
+    completion = await gateway.flights.follow(trace.key, gateway.patience_s)
     if completion is None:
         return None
     hit = _stored(Hit(completion=completion, tier=1, entry_id=trace.request_id))
@@ -230,10 +259,12 @@ def _unfit(gateway: Gateway, request: Request, hit: Hit) -> str:
     model = gateway.registry.by_name.get(hit.completion.model)
     if model is None:
         return "its model is no longer registered"
-    floor = request.terms.quality_threshold
-    if floor is not None and model.quality_score < floor:
-        return f"its model's quality {model.quality_score:.2f} < {floor:.2f}"
-    return ""
+    terms = request.terms
+    quality = model.task_quality.get(terms.task_type or "general", model.quality_score)
+    floor = max(
+        terms.quality_threshold or 0.0, PREFERRED[terms.quality_preference or "medium"] * (terms.mode == "guided")
+    )
+    return f"its model's quality {quality:.2f} < {floor:.2f}" if quality < floor else ""
 
 
 def _stored(hit: Hit) -> Hit:
@@ -248,11 +279,29 @@ def _stored(hit: Hit) -> Hit:
 async def _settle_all(gateway: Gateway, principal: Principal, request_id: str, cost: int) -> None:
     for settlement in gateway.settlements:
         try:
-            await settlement.settle(request_id, principal, cost)
+            settled = settlement.settle(request_id, principal, cost)
+            await bounded(gateway, f"settlement {type(settlement).__name__!r}", settled, type(None))
         except Exception:  # noqa: BLE001 - the lease ends by itself; the others must still be settled
             _fault(gateway, "settlement", type(settlement).__name__)
 
 
+async def bounded(gateway: Gateway, who: str, work: Awaitable[T], expected: type[T]) -> T:
+    """What a plugin gives, within its time and of its type; `PluginError` otherwise."""
+    limit_ms = gateway.settings.api.plugin_timeout_ms
+    try:
+        async with asyncio.timeout(limit_ms / 1e3):
+            result = await work
+    except TimeoutError:
+        raise PluginError(f"{who} took longer than {limit_ms} ms") from None
+    if not isinstance(result, expected):
+        raise PluginError(f"{who} gave a {type(result).__name__}, not a {expected.__name__}")
+    return result
+
+
 def _fault(gateway: Gateway, kind: str, name: str) -> None:
+    """Count and log a plugin's failure: its type and place, since its text may quote a prompt."""
     gateway.faults[f"{kind}.{name}"] += 1
-    log.warning("%s %s failed", kind, name, exc_info=True)
+    error = sys.exc_info()[1]
+    where = traceback.extract_tb(error.__traceback__)[-1] if error is not None else None
+    place = f"{where.filename}:{where.lineno}" if where else "?"
+    log.warning("%s %s failed: %s at %s", kind, name, type(error).__name__, place)

@@ -101,14 +101,14 @@ class CacheTier(Protocol):
 
 
 @runtime_checkable
-class LocalTier(Protocol):
-    """A tier that answers from this process without waiting, so that it is asked without a clock beside it."""
+class LocalPart(Protocol):
+    """A tier or rule that answers from this process without waiting, so that it is asked without a clock beside it."""
 
     local: bool
 
 
 @runtime_checkable
-class EvictingTier(Protocol):
+class EvictingTier(CacheTier, Protocol):
     """A tier that can forget one entry, by the id that its hits carry. False when the org has no such entry."""
 
     async def evict(self, org: str, entry_id: str) -> bool: ...
@@ -168,6 +168,20 @@ class Learner(Protocol):
     earlier one."""
 
     async def observe(self, observation: Observation) -> None: ...
+
+
+@runtime_checkable
+class Defaulting(Protocol):
+    """A rule that asks something of each task by itself: quality and milliseconds, as `GET /models` shows them."""
+
+    def defaults(self) -> Mapping[str, tuple[float, float]]: ...
+
+
+@runtime_checkable
+class Witness(Protocol):
+    """A rule that is told which model answered, as soon as it has. It must not wait; if it fails nothing else does."""
+
+    def answered(self, request: Request, principal: Principal, completion: Completion) -> None: ...
 
 
 class Sink(Protocol):

@@ -126,6 +126,25 @@ class Decision(Struct, frozen=True, kw_only=True):
     saved: int
     baseline_model: str | None
     price_version: str | None
+    sources: Mapping[str, str] = {}
+    findings: Findings | None = None
+
+
+class Observation(Struct, frozen=True, kw_only=True):
+    """A judgement of a past answer: `quality` is 0..5, `weight` 1 for a person or a judge, less for a mere sign.
+
+    `task` and `difficulty` are those of the request's own event; a request that was never routed has no difficulty.
+    """
+
+    request_id: str
+    org: str
+    user: str | None
+    model: str
+    task: str
+    difficulty: str | None
+    quality: float
+    weight: float = 1.0
+    timestamp: datetime
 
 
 class Claim(Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from asahi_kernel.answer import Answer, StreamItem
-from asahi_kernel.types import Chunk, Completion, ToolCallDelta
+from asahi_kernel.types import Choice, Chunk, Completion, ToolCallDelta
 
 _LIMIT = 64
 _PIECE = 48
@@ -48,15 +48,23 @@ class Relay:
             await self._writer
 
     def replay(self, completion: Completion) -> None:
-        """Deliver a whole completion as a stream of a few words each; what is not text, such as thinking, comes first."""
-        if completion.message:
-            self.put(Chunk(delta=completion.message))
-        for start in range(0, len(completion.text), _PIECE):
-            self.put(Chunk(text=completion.text[start : start + _PIECE]))
-        for index, call in enumerate(completion.tool_calls):
-            delta = ToolCallDelta(index=index, id=call.id, name=call.name, arguments=call.arguments, type=call.type)
-            self.put(Chunk(tool_calls=(delta,)))
-        self.put(Chunk(finish_reason=completion.finish_reason, choice=completion.choice))
+        """Deliver a whole completion, every choice of it, as a stream of a few words each."""
+        self._replay(0, completion)
+        for index, choice in enumerate(completion.others, 1):
+            self._replay(index, choice)
+
+    def _replay(self, index: int, choice: Completion | Choice) -> None:
+        """What is not text comes first, as thinking does."""
+        if choice.message:
+            self.put(Chunk(index=index, delta=choice.message))
+        for start in range(0, len(choice.text), _PIECE):
+            self.put(Chunk(index=index, text=choice.text[start : start + _PIECE]))
+        for at, call in enumerate(choice.tool_calls):
+            delta = ToolCallDelta(
+                index=at, id=call.id, name=call.name, arguments=call.arguments, type=call.type, extra=call.extra
+            )
+            self.put(Chunk(index=index, tool_calls=(delta,)))
+        self.put(Chunk(index=index, finish_reason=choice.finish_reason, choice=choice.choice))
 
     def finish(self, answer: Answer) -> None:
         """The end: the settled answer is the last item."""
@@ -65,7 +73,9 @@ class Relay:
         self._wake_reader()
 
     def fail(self, error: BaseException) -> None:
-        """The other end: the client gets this error after what was already delivered."""
+        """The other end: the client gets this error after what was already delivered. Only the first end counts."""
+        if self._ended:
+            return
         self._failure = error
         self._ended = True
         self._wake_reader()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from asahi_kernel.errors import AsahiError, NoRoute, PluginError, Unavailable
@@ -12,6 +13,7 @@ from asahi_kernel.types import Candidate, Model, Verdict
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
+    from asahi_kernel.protocols import Ranking
     from asahi_kernel.trace import Trace
     from asahi_kernel.types import Principal, Request
 
@@ -26,14 +28,14 @@ async def route(gateway: Gateway, request: Request, principal: Principal, trace:
     if not candidates:
         raise Unavailable("no model is registered whose provider is configured", code="no_provider", retry_after=30)
     for name, rule in gateway.rules.items():
-        verdict = _judged(name, candidates, await rule.rank(request, principal, candidates))
+        verdict = _judged(name, candidates, await _ranked(gateway, name, rule.rank(request, principal, candidates)))
         trace.rules.append(RuleNote(rule=name, dropped=verdict.dropped, kept=verdict.kept))
         trace.relaxed += verdict.relaxed
         trace.required = verdict.required or trace.required
         if trace.findings is None and verdict.kept and verdict.kept[0].findings is not None:
             _note(trace, verdict.kept)
         if not verdict.kept:
-            raise _dead_end(request, trace, name, candidates)
+            raise _dead_end(gateway, request, trace, name, candidates)
         candidates = verdict.kept
     trace.ranked = candidates
     return candidates
@@ -57,6 +59,17 @@ def consider(models: Sequence[Model], request: Request) -> tuple[Candidate, ...]
     )
 
 
+def worst_case(request: Request) -> Callable[[Candidate], int]:
+    """What a candidate may cost at most, in nUSD: a tenth more input than estimated, and all the output it may give."""
+
+    def cost(candidate: Candidate) -> int:
+        prices, model = candidate.model.prices, candidate.model
+        most = min(request.max_tokens or model.max_output_tokens, model.max_output_tokens) * request.n
+        return 0 if prices is None else prices.plain(-(-candidate.input_tokens * 11 // 10), most)
+
+    return cost
+
+
 def _note(trace: Trace, estimated: Sequence[Candidate]) -> None:
     """From now on the estimates of a rule are the ones to tell of, also for candidates that later rules drop."""
     by_name = {candidate.name: candidate for candidate in estimated}
@@ -64,8 +77,25 @@ def _note(trace: Trace, estimated: Sequence[Candidate]) -> None:
     trace.candidates = tuple(by_name.get(candidate.name, candidate) for candidate in trace.candidates)
 
 
+async def _ranked(gateway: Gateway, name: str, work: Awaitable[Ranking]) -> Ranking:
+    """A rule's ranking within its time; the rules of this process cannot wait and need no clock."""
+    if name not in gateway.waiting_rules:
+        return await work
+    try:
+        async with asyncio.timeout(gateway.settings.api.plugin_timeout_ms / 1e3):
+            return await work
+    except TimeoutError:
+        raise PluginError(f"rule {name!r} took longer than {gateway.settings.api.plugin_timeout_ms} ms") from None
+
+
 def _judged(rule: str, given: Sequence[Candidate], ranking: Sequence[Candidate] | Verdict) -> Verdict:
-    verdict = ranking if isinstance(ranking, Verdict) else Verdict(tuple(ranking))
+    try:
+        verdict = ranking if isinstance(ranking, Verdict) else Verdict(tuple(ranking))
+        whole = all(isinstance(candidate, Candidate) for candidate in verdict.kept)
+    except TypeError:
+        whole = False
+    if not whole:
+        raise PluginError(f"rule {rule!r} gave a {type(ranking).__name__}, not candidates")
     if verdict.kept is given:
         return verdict
     models = {candidate.name: candidate.model for candidate in given}
@@ -78,11 +108,14 @@ def _judged(rule: str, given: Sequence[Candidate], ranking: Sequence[Candidate] 
     return verdict
 
 
-def _dead_end(request: Request, trace: Trace, rule: str, given: Sequence[Candidate]) -> AsahiError:
+def _dead_end(gateway: Gateway, request: Request, trace: Trace, rule: str, given: Sequence[Candidate]) -> AsahiError:
     dropped = trace.rules[-1].dropped
     if rule == "health":
+        wait_s = min(gateway.upstreams[each.model.provider].wait_s() for each in given)
         return Unavailable(
-            "every provider that could answer is resting after failures", code="no_provider", retry_after=5
+            "every provider that could answer is resting after failures",
+            code="no_provider",
+            retry_after=max(1.0, wait_s),
         )
     if dropped and all(reason.startswith("context") for reason in dropped.values()):
         largest = max(candidate.model.max_input_tokens for candidate in trace.candidates)
@@ -93,8 +126,9 @@ def _dead_end(request: Request, trace: Trace, rule: str, given: Sequence[Candida
         )
     if dropped and all(reason.startswith("price unknown") for reason in dropped.values()):
         return NoRoute("cost_budget cannot be checked: no candidate's price is known", code="price_unknown")
+    why = "; ".join(f"{name}: {reason}" for name, reason in list(dropped.items())[:3])
     return NoRoute(
-        f"no model meets the request; rule {rule!r} dropped the last ones",
+        f"no model meets the request; rule {rule!r} dropped the last ones ({why})",
         details={"rule": rule, "dropped": dict(dropped), "nearest": _nearest(request, given)},
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import logging
@@ -24,6 +25,8 @@ log = logging.getLogger("asahi")
 
 #: How the command line reaches worker processes: a JSON object of dotted keys, laid over file and environment.
 OVERRIDES = "ASAHI__COMMAND_LINE"
+#: Streams are ended in order this long before the server would cut their connections.
+_CUT_BEFORE_S = 2.0
 _gateways: list[Gateway] = []
 
 
@@ -61,6 +64,8 @@ def drain() -> None:
     """The server of this process stops taking requests: readiness turns false."""
     for gateway in _gateways:
         gateway.draining = True
+        last = max(gateway.settings.api.drain_s - _CUT_BEFORE_S, gateway.settings.api.drain_s / 2)
+        asyncio.get_running_loop().call_later(last, gateway.cut)
 
 
 def serve(found: Settings) -> int:

@@ -32,6 +32,7 @@ class Api(Config, frozen=True):
     max_queue: Annotated[int, Meta(ge=0)] = 512
     queue_timeout_s: Seconds = 2
     drain_s: Seconds = 120
+    plugin_timeout_ms: Positive = 1_000
     allow_split_state: bool = False
     strict_fields: bool = False
     docs: bool = True

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from asahi_kernel.answer import Alternative, Answer, Bill, Route
+from asahi_kernel.answer import Answer, Bill
 from asahi_kernel.calling import Aborted
+from asahi_kernel.choice import TECHNIQUES, alternatives, bounds_of, told, untold
 from asahi_kernel.errors import AsahiError
 from asahi_kernel.money import count_input, expect_output
 from asahi_kernel.records import Decision, Event, Status
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from asahi_kernel.trace import Trace
     from asahi_kernel.types import Principal, Request
 
-_TECHNIQUES = {1: "exact_cache", 2: "semantic_cache", 3: "intermediate_cache"}
 _NOTHING = Usage()
 
 
@@ -36,7 +36,7 @@ def settle(
         completion=completion,
         usage=usage,
         bill=bill,
-        route=_route(request, trace, completion, hit),
+        route=told(request, trace, completion, hit),
         hit=hit,
         cache_status=f"t{hit.tier}" if hit else trace.cache_status,
         billed_tokens=sum(each.input_tokens + each.output_tokens for each in trace.attempts if each.billed),
@@ -57,16 +57,18 @@ def foresee(gateway: Gateway, request: Request, trace: Trace, chosen: Candidate)
     usage = Usage(tokens, expect_output(tokens, request.max_tokens), source="estimated")
     baseline = _baseline_model(gateway, request)
     before = baseline.prices.plain(*_sizes(usage)) if baseline and baseline.prices else 0
+    saved = before - chosen.cost if chosen.cost is not None else 0
     bill = Bill(
         cost=chosen.cost,
         baseline_cost=before,
-        saved=before - chosen.cost if chosen.cost is not None else 0,
+        saved=saved,
+        saved_by={"routing": saved} if saved else {},
         baseline_model=baseline.name if baseline else None,
         price_version=chosen.model.price_version,
     )
     trace.mark("routing")
     completion = Completion(model=chosen.name, provider=chosen.model.provider, usage=usage)
-    route = _route(request, trace, completion, None)
+    route = told(request, trace, completion, None)
     return Answer(
         request_id=trace.request_id,
         timestamp=trace.timestamp,
@@ -88,7 +90,7 @@ def settle_failure(
     trace.mark("inference" if trace.dispatched else "admission")
     if isinstance(error, Aborted) or not isinstance(error, Exception):
         status: Status = "aborted"
-    elif isinstance(error, AsahiError) and not trace.dispatched:
+    elif isinstance(error, AsahiError) and not trace.dispatched and error.status < 500:
         status = "denied"
     else:
         status = "failed"
@@ -106,7 +108,7 @@ def _unanswered(request: Request, trace: Trace) -> Answer:
         completion=Completion(model=last.model if last else "", provider=last.provider if last else ""),
         usage=usage,
         bill=_failure_bill(trace),
-        route=Route(mode=request.terms.mode, reason="", fallback_used=_fell_back(trace)),
+        route=untold(request, trace),
         billed_tokens=usage.total_tokens,
         warnings=tuple(trace.warnings),
     )
@@ -147,6 +149,7 @@ def _event(terms: Terms, principal: Principal, trace: Trace, answer: Answer) -> 
         user_id=principal.user,
         key_id=principal.key_id,
         task_type=answer.route.task_type,
+        difficulty=answer.route.difficulty,
         routing_mode=terms.mode,
         model_selected=answer.completion.model,
         provider=answer.completion.provider,
@@ -179,7 +182,7 @@ def _event(terms: Terms, principal: Principal, trace: Trace, answer: Answer) -> 
 
 
 def _decision(request: Request, event: Event, trace: Trace) -> Decision:
-    terms = request.terms
+    required, sources = bounds_of(request.terms, trace)
     return Decision(
         request_id=event.request_id,
         org_id=event.org_id,
@@ -187,7 +190,9 @@ def _decision(request: Request, event: Event, trace: Trace) -> Decision:
         timestamp=event.timestamp,
         mode=event.routing_mode,
         task_type=event.task_type,
-        required={"quality": terms.quality_threshold, "latency_ms": terms.latency_budget_ms, "cost": terms.cost_budget},
+        required=required,
+        sources=sources,
+        findings=trace.findings,
         lookups=tuple(trace.lookups),
         candidates=trace.candidates,
         rules=tuple(trace.rules),
@@ -213,7 +218,7 @@ def _bill(gateway: Gateway, request: Request, trace: Trace, usage: Usage, hit: H
         return Bill(
             baseline_cost=before,
             saved=before,
-            saved_by={_TECHNIQUES[hit.tier]: before},
+            saved_by={TECHNIQUES[hit.tier]: before},
             baseline_model=named,
             price_version=version,
         )
@@ -268,64 +273,3 @@ def _baseline_model(gateway: Gateway, request: Request) -> Model | None:
     """The model the caller would have used: the named one, else the configured or best one."""
     named = request.model or request.terms.baseline
     return gateway.registry.baseline if named is None else gateway.registry.by_name.get(named)
-
-
-def _route(request: Request, trace: Trace, completion: Completion, hit: Hit | None) -> Route:
-    chosen = next((each for each in trace.candidates if each.name == completion.model), None)
-    if hit is not None:
-        reason = f"answered from the {_TECHNIQUES[hit.tier].replace('_', ' ')}, {hit.age_s:.0f} s old"
-    else:
-        reason = explain_choice(request, trace, completion.model)
-    return Route(
-        mode=request.terms.mode,
-        reason=reason,
-        task_type=request.terms.task_type or "general",
-        task_confidence=1.0 if request.terms.task_type else 0.1,
-        predicted_quality=chosen.quality if chosen else None,
-        fallback_used=bool(trace.relaxed) or _fell_back(trace),
-        relaxed=trace.relaxed,
-        alternatives=alternatives(request, trace, request.model) if _wanted(request, trace) else (),
-    )
-
-
-def _wanted(request: Request, trace: Trace) -> bool:
-    """Only the native wire has a place for alternatives."""
-    return request.terms.mode == "explicit" and trace.route == "/infer"
-
-
-def explain_choice(request: Request, trace: Trace, chosen: str) -> str:
-    """One sentence on why this model."""
-    if request.terms.mode == "explicit":
-        return f"{chosen} was named by the caller"
-    if _fell_back(trace):
-        return f"fallback to {chosen} after {trace.attempts[0].model} failed"
-    return f"cheapest of {len(trace.ranked)} adequate models ({len(trace.candidates)} registered)"
-
-
-def alternatives(request: Request, trace: Trace, chosen: str | None) -> tuple[Alternative, ...]:
-    """Every other model with its estimate, largest saving against the chosen one first."""
-    named = next((each for each in trace.candidates if each.name == chosen), None)
-    found = [
-        Alternative(
-            model=each.name,
-            estimated_cost=each.cost,
-            estimated_quality=each.quality,
-            estimated_latency_ms=each.latency_ms,
-            savings_percent=_percent(each, named),
-        )
-        for each in trace.candidates
-        if each is not named
-    ]
-    return tuple(
-        sorted(found, key=lambda each: (each.savings_percent is None, -(each.savings_percent or 0.0), each.model))
-    )
-
-
-def _percent(candidate: Candidate, named: Candidate | None) -> float | None:
-    if named is None or not named.cost or candidate.cost is None:
-        return None
-    return round(100 * (named.cost - candidate.cost) / named.cost, 2)
-
-
-def _fell_back(trace: Trace) -> bool:
-    return bool(trace.attempts) and trace.attempts[-1].model != trace.attempts[0].model

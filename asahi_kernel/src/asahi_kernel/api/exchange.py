@@ -14,7 +14,15 @@ from asahi_kernel import pipeline
 from asahi_kernel.answer import Answer
 from asahi_kernel.api.reply import Reply
 from asahi_kernel.calling import Aborted
-from asahi_kernel.errors import AsahiError, Conflict, Denied, MethodNotAllowed, Unprocessable, UnsupportedMediaType
+from asahi_kernel.errors import (
+    AsahiError,
+    Conflict,
+    Denied,
+    Invalid,
+    MethodNotAllowed,
+    Unprocessable,
+    UnsupportedMediaType,
+)
 from asahi_kernel.records import Claim
 from asahi_kernel.server.body import ClientLeft, read_body
 from asahi_kernel.trace import Trace
@@ -90,13 +98,18 @@ class Exchange:
         principal = await gateway.authenticator.identify(headers)
         if "infer" not in principal.permissions:
             raise Denied(f"the role {principal.role!r} of this key may not ask for inference")
-        body = await read_body(cast("BodyReceive", receive), self._limit)
-        await gateway.admission.enter(principal.org)
+        body = await read_body(cast("BodyReceive", receive), self._limit, gateway.reading)
+        if gateway.admission.full:
+            await _queue(gateway, principal.org, receive)
+        else:
+            await gateway.admission.enter(principal.org)
         try:
             asked = self._wire.decode(body, headers)
             request = narrow(gateway, asked, principal)
             principal = acting(asked, principal)
-            if asked.idempotency_key and await self._replayed(asked.idempotency_key, body, principal, reply, trace):
+            if asked.idempotency_key and await self._replayed(
+                asked.idempotency_key, _digest(body, headers), principal, reply, trace
+            ):
                 return
             if request.terms.stream and not request.terms.dry_run:
                 await self._stream(asked, request, principal, receive, reply, trace)
@@ -105,13 +118,13 @@ class Exchange:
         finally:
             gateway.admission.leave()
 
-    async def _replayed(self, key: str, body: bytes, principal: Principal, reply: Reply, trace: Trace) -> bool:
+    async def _replayed(self, key: str, digest: bytes, principal: Principal, reply: Reply, trace: Trace) -> bool:
         """Whether the same request was answered before, and so again now; else its claim is ours."""
         claim = Claim(
             org_id=principal.org,
             route=self._wire.route,
             key=key,
-            fingerprint=hashlib.sha256(body).digest(),
+            fingerprint=digest,
             request_id=trace.request_id,
         )
         kept = await self._gateway.storage.idempotency.claim(claim)
@@ -148,6 +161,7 @@ class Exchange:
                 try:
                     items = await relay.take()
                 except AsahiError as error:
+                    reply.broken = True
                     await reply.piece(writer.error(error))
                     break
             await reply.end()
@@ -158,6 +172,7 @@ class Exchange:
 
     async def _refuse(self, reply: Reply, error: AsahiError, trace: Trace) -> None:
         if reply.begun:
+            reply.broken = True
             await reply.end()
             return
         error = self._wire.told(error)
@@ -168,6 +183,30 @@ class Exchange:
         if error.status == 401:
             extra.append((b"www-authenticate", b"Bearer"))
         await reply.whole(error.status, body, self._wire.error_type, [*reply.identity(), *extra])
+
+
+def _digest(body: bytes, headers: Mapping[str, str]) -> bytes:
+    """What makes a request the same one: its body, and the fields of ours that came as headers."""
+    fields = sorted((name, value) for name, value in headers.items() if name.startswith("x-asahi-"))
+    return hashlib.sha256(body + repr(fields).encode()).digest()
+
+
+async def _queue(gateway: Gateway, org: str, receive: Receive) -> None:
+    """Wait for a place for as long as the client waits for an answer."""
+    loop = asyncio.get_running_loop()
+    entering = loop.create_task(gateway.admission.enter(org))
+    leaving = loop.create_task(_left(receive))
+    try:
+        await asyncio.wait({entering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if entering.done():
+            return entering.result()
+        raise ClientLeft("the client left while it waited for a place")
+    finally:
+        leaving.cancel()
+        if entering.cancel() or not entering.done():
+            await asyncio.wait({entering})
+            if not entering.cancelled() and entering.exception() is None:
+                gateway.admission.leave()
 
 
 def narrow(gateway: Gateway, asked: Asked, principal: Principal) -> Request:
@@ -225,6 +264,10 @@ def _encoded(writer: StreamWriter, item: Chunk | Answer) -> bytes:
 
 async def _watch(receive: Receive, relay: Relay) -> None:
     """A client that leaves is only seen here: the server swallows what is sent after it."""
+    await _left(receive)
+    relay.abandon()
+
+
+async def _left(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    relay.abandon()

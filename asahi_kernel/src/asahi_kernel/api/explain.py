@@ -34,7 +34,8 @@ def explain_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
             await gateway.journal.flush()
             decision = await gateway.storage.decisions.find(principal.org, request_id)
         whole_org = "view_metrics" in principal.permissions
-        if decision is None or not (whole_org or decision.user_id == principal.user):
+        own = decision is not None and principal.user is not None and decision.user_id == principal.user
+        if decision is None or not (whole_org or own):
             raise NotFound("there is no such request")
         return tell(decision)
 
@@ -49,8 +50,9 @@ def tell(decision: Decision) -> dict[str, Any]:
         "request_id": decision.request_id,
         "timestamp": decision.timestamp,
         "mode": decision.mode,
-        "task": {"type": decision.task_type},
-        "required": required,
+        "task": _task(decision),
+        "difficulty": _difficulty(decision),
+        "required": required | {"source": dict(decision.sources)},
         "reason": decision.reason,
         "cache": [
             {
@@ -82,10 +84,25 @@ def tell(decision: Decision) -> dict[str, Any]:
     }
 
 
+def _task(decision: Decision) -> dict[str, Any]:
+    found = decision.findings
+    if found is None:
+        return {"type": decision.task_type}
+    return {"type": found.task, "confidence": found.confidence, "matches": dict(found.matches)}
+
+
+def _difficulty(decision: Decision) -> dict[str, Any] | None:
+    found = decision.findings
+    if found is None:
+        return None
+    return {"score": found.score, "bucket": found.difficulty, "predictor": found.predictor}
+
+
 def _candidate(candidate: Candidate, decision: Decision) -> dict[str, Any]:
     told: dict[str, Any] = {
         "model": candidate.name,
         "predicted_quality": candidate.quality,
+        "interval": candidate.interval,
         "estimated_cost": dollars(candidate.cost),
         "latency_ms": candidate.latency_ms,
         "chosen": candidate.name == decision.chosen,

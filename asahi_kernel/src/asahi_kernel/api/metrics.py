@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sized
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +32,8 @@ def metrics_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
         await gateway.journal.flush()
         since = None if period == "all" else datetime.now(UTC) - PERIODS[period]
         totals = await gateway.storage.events.totals(principal.org, since)
-        told = tell(gateway, totals)
+        cached = sum([len(await tier.entries(principal.org)) for tier in gateway.tiers.values()])
+        told = tell(gateway, totals, cached)
         if "view_cost" not in principal.permissions:
             told |= dict.fromkeys(_MONEY)
         return Response(told, headers={"vary": "accept"})
@@ -53,7 +53,7 @@ _MONEY = (
 )
 
 
-def tell(gateway: Gateway, totals: Totals) -> dict[str, Any]:
+def tell(gateway: Gateway, totals: Totals, cached: int) -> dict[str, Any]:
     """Totals as JSON-ready data, money in dollars, shares as fractions of one."""
     hits = sum(totals.hits_by_tier.values())
     asked = hits + totals.misses
@@ -68,7 +68,7 @@ def tell(gateway: Gateway, totals: Totals) -> dict[str, Any]:
         "avg_latency_ms": totals.latency_ms / totals.requests if totals.requests else 0.0,
         "cache_hit_rate": hits / asked if asked else 0.0,
         "cache_cost_saved": dollars(totals.cache_saved),
-        "cache_size": sum(len(tier) for tier in gateway.tiers.values() if isinstance(tier, Sized)),
+        "cache_size": cached,
         "cost_by_model": {name: dollars(cost) for name, cost in sorted(totals.cost_by_model.items())},
         "requests_by_model": dict(sorted(totals.requests_by_model.items())),
         "savings_percent": 100 * totals.saved / totals.baseline_cost if totals.baseline_cost else 0.0,
@@ -76,7 +76,6 @@ def tell(gateway: Gateway, totals: Totals) -> dict[str, Any]:
         "saved_by": {name: dollars(amount) for name, amount in sorted(totals.saved_by.items())},
         "avg_quality": totals.quality / totals.quality_count if totals.quality_count else None,
         "errors": totals.errors,
-        "faults": dict(gateway.faults),
         "uptime_seconds": round(time.monotonic() - gateway.started, 1),
     }
     for tier in (1, 2, 3):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from litestar import Response, get
 from litestar.params import FromPath
 
 from asahi_kernel.errors import NotFound
+from asahi_kernel.protocols import Defaulting
 from asahi_kernel.registry import UnknownModel
-from asahi_kernel.types import Model
+from asahi_kernel.types import Model, Task
 from asahi_kernel.wire import openai
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def model_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
         return {
             "models": [profile(gateway, model) for model in registry.models],
             "count": len(registry.models),
+            "task_types": get_args(Task),
+            "default_constraints": constraints(gateway),
             "aliases": registry.aliases,
             "baseline_model": registry.baseline.name if registry.baseline else None,
         }
@@ -53,6 +56,15 @@ def model_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
         return Response(openai.model(found.name, found.provider, created), media_type="application/json")
 
     return [models, listed, one]
+
+
+def constraints(gateway: Gateway) -> dict[str, dict[str, float]]:
+    """What rules ask of each task by themselves; nothing without such a rule."""
+    found: dict[str, dict[str, float]] = {}
+    for rule in gateway.rules.values():
+        if isinstance(rule, Defaulting):
+            found |= {task: {"quality": bounds[0], "latency_ms": bounds[1]} for task, bounds in rule.defaults().items()}
+    return found
 
 
 def profile(gateway: Gateway, model: Model) -> dict[str, Any]:

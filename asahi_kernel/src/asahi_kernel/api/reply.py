@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asahi_kernel.records import Claim, Kept
+from asahi_kernel.wire.headers import request_headers
 
 if TYPE_CHECKING:
     from litestar.types import Send
@@ -16,20 +17,22 @@ _PASSING = frozenset({408, 409, 425, 429, 499})
 
 
 class Reply:
-    """One answer. With a claim every byte is kept, whether or not the client is still there to read it."""
+    """One answer. With a claim every byte is kept, whether or not the client is still there to read it. `broken` says
+    that a stream ended in an error after its head was sent."""
 
     def __init__(self, send: Send, request_id: str) -> None:
         self._send = send
-        self._request_id = request_id.encode()
+        self._request_id = request_id
         self._status = 0
         self._headers: tuple[tuple[bytes, bytes], ...] = ()
         self._parts: list[bytes] = []
         self.begun = False
         self.ended = False
+        self.broken = False
         self.claim: Claim | None = None
 
     def identity(self) -> list[tuple[bytes, bytes]]:
-        return [(b"x-asahi-request-id", self._request_id), (b"x-request-id", self._request_id)]
+        return request_headers(self._request_id)
 
     async def whole(self, status: int, body: bytes, kind: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         """The whole answer at once."""
@@ -59,7 +62,7 @@ class Reply:
         if self.claim is None:
             return
         store = gateway.storage.idempotency
-        if self.ended and self._status < 500 and self._status not in _PASSING:
+        if self.ended and not self.broken and self._status < 500 and self._status not in _PASSING:
             body = b"".join(self._parts)
             kept = Kept(fingerprint=self.claim.fingerprint, status=self._status, headers=self._headers, body=body)
             await store.keep(self.claim, kept)

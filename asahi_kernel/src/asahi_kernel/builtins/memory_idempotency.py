@@ -13,12 +13,13 @@ _MAX_BYTES = 64 << 20
 
 
 class MemoryIdempotency:
-    """Keeps answers for a day from their claim, the oldest going first when they are too many bytes together."""
+    """Keeps answers for a day from their claim. When an org's are too many bytes together its oldest go first, but never
+    a claim whose request is still under way: it would be paid for twice."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._kept: OrderedDict[tuple[str, str, str], tuple[float, Kept]] = OrderedDict()
-        self._bytes = 0
+        self._bytes: dict[str, int] = {}
 
     async def claim(self, claim: Claim) -> Kept | None:
         name = _name(claim)
@@ -39,14 +40,18 @@ class MemoryIdempotency:
         self._drop(_name(claim))
 
     def _put(self, name: tuple[str, str, str], at: float, kept: Kept) -> None:
+        org = name[0]
         self._kept[name] = at, kept
-        self._bytes += _size(kept)
-        while self._bytes > _MAX_BYTES and len(self._kept) > 1:
-            self._drop(next(iter(self._kept)))
+        self._bytes[org] = self._bytes.get(org, 0) + _size(kept)
+        if self._bytes[org] > _MAX_BYTES:
+            for oldest in [each for each, (_, old) in self._kept.items() if each[0] == org and old.status]:
+                if self._bytes[org] <= _MAX_BYTES or oldest == name:
+                    break
+                self._drop(oldest)
 
     def _drop(self, name: tuple[str, str, str]) -> None:
         if name in self._kept:
-            self._bytes -= _size(self._kept.pop(name)[1])
+            self._bytes[name[0]] -= _size(self._kept.pop(name)[1])
 
 
 def _name(claim: Claim) -> tuple[str, str, str]:

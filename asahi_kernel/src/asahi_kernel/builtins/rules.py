@@ -24,6 +24,8 @@ _NEEDS: Mapping[str, Capability] = {
 class Explicit:
     """In explicit mode drops all but the named model."""
 
+    local = True
+
     async def rank(self, request: Request, principal: Principal, candidates: Sequence[Candidate]) -> Verdict:
         if request.model is None:
             return Verdict(tuple(candidates))
@@ -32,6 +34,8 @@ class Explicit:
 
 class Health:
     """Drops models that are unavailable, and those of providers that rest after failures."""
+
+    local = True
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -46,7 +50,9 @@ class Health:
 
 
 class Capable:
-    """Drops models that lack what the request needs, whose wire would lose some of it, or whose context is too small."""
+    """Drops models that lack what the request needs, would lose some of it, or whose context is too small."""
+
+    local = True
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -77,6 +83,8 @@ class Capable:
 class Bounds:
     """Drops models that break a bound the caller stated. With `best_effort` only `cost_budget` stays hard."""
 
+    local = True
+
     async def rank(self, request: Request, principal: Principal, candidates: Sequence[Candidate]) -> Verdict:
         terms = request.terms
         if terms.quality_threshold is None and terms.latency_budget_ms is None and terms.cost_budget is None:
@@ -88,6 +96,8 @@ class Bounds:
 
 class Cheapest:
     """Drops nothing; the lowest estimated cost first, ties to the faster, then by name. Unpriced models come last."""
+
+    local = True
 
     async def rank(
         self, request: Request, principal: Principal, candidates: Sequence[Candidate]

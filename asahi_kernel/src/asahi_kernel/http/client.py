@@ -21,11 +21,12 @@ _DRAIN_LIMIT = 64 * 1024
 
 
 class ConnectError(Exception):
-    """No connection: nothing was sent."""
+    """No connection: nothing was sent. `busy` says that ours are all in use, which is no fault of the host."""
 
-    def __init__(self, message: str, *, timed_out: bool = False) -> None:
+    def __init__(self, message: str, *, timed_out: bool = False, busy: bool = False) -> None:
         super().__init__(message)
         self.timed_out = timed_out
+        self.busy = busy
 
 
 class Client:
@@ -116,14 +117,21 @@ class Client:
         waiter: asyncio.Future[None] = loop.create_future()
         self._waiting.append(waiter)
         try:
-            async with asyncio.timeout_at(until):
+            async with asyncio.timeout(min((until - loop.time()) / 2, self._connect_timeout_s)):
                 await waiter
+        except TimeoutError:
+            self._forget(waiter)
+            raise ConnectError("has no connection free", busy=True) from None
         except BaseException:
-            if waiter.done() and not waiter.cancelled():
-                self._pass_on()
-            with contextlib.suppress(ValueError):
-                self._waiting.remove(waiter)
+            self._forget(waiter)
             raise
+
+    def _forget(self, waiter: asyncio.Future[None]) -> None:
+        """Who gave up waiting takes no turn, and passes on one that came too late."""
+        if waiter.done() and not waiter.cancelled():
+            self._pass_on()
+        with contextlib.suppress(ValueError):
+            self._waiting.remove(waiter)
 
     def _pass_on(self) -> None:
         """Gives a turn back: to who has waited longest, if anyone does."""

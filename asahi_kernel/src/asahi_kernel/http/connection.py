@@ -77,7 +77,9 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            answer.broken = BrokenError("answered with something that is not HTTP")
+            self._unasked = True
+            if not answer.complete:
+                answer.broken = BrokenError("answered with something that is not HTTP")
         if answer.begun:
             if answer.size >= HIGH_WATER and not self._paused:
                 self._transport.pause_reading()
@@ -138,7 +140,7 @@ class Connection(asyncio.Protocol):
     def rest(self, until: float) -> bool:
         """Lets go of the answer; false if the connection cannot serve another."""
         answer, self._answer = self._answer, None
-        if answer is None or not answer.complete or self._unasked or self._until_eof:
+        if answer is None or not answer.complete or answer.broken is not None or self._unasked or self._until_eof:
             return False
         if self._transport.is_closing() or not self._keep_alive:
             return False

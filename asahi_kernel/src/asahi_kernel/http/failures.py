@@ -107,7 +107,7 @@ def broken(error: Exception) -> ProviderError:
     """A failure of the connection or of the answer. Only what was surely not sent is worth the same attempt again."""
     match error:
         case ConnectError():
-            return ProviderError(str(error), timed_out=error.timed_out)
+            return ProviderError(str(error), timed_out=error.timed_out, busy=error.busy)
         case BrokenError():
             return ProviderError(str(error), retryable=error.unsent)
         case TimeoutError():

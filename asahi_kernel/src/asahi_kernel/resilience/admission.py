@@ -19,6 +19,11 @@ class Admission:
         self.inflight = 0
         self.queued = 0
 
+    @property
+    def full(self) -> bool:
+        """Whether the next one has to wait."""
+        return not self._free or bool(self.queued)
+
     async def enter(self, org: str) -> None:
         """Take a place, waiting for one at most `timeout_s`; raises `Unavailable`."""
         if self._free and not self.queued:

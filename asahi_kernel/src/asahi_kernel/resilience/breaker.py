@@ -58,6 +58,8 @@ class Breaker:
     def succeed(self) -> None:
         self._failed_in_a_row = 0
         if self.open:
+            if not self._probing and self._clock() < self._open_until:
+                return  # a call from before the outage says nothing about now
             self._open_until, self._probing = 0.0, False
             self._recent, self._before = _Tally(self._clock()), _Tally(0.0)
         self._tally().good += 1

@@ -14,6 +14,7 @@ from asahi_kernel.config import decode
 from asahi_kernel.errors import AsahiError, ConfigError, ProviderError, Unauthenticated
 from asahi_kernel.factory import Factory
 from asahi_kernel.gateway import Gateway
+from asahi_kernel.protocols import EvictingTier
 from asahi_kernel.settings import Settings
 from asahi_kernel.testing.samples import ASK, HERE, MODEL, PARIS, THERE, candidate, decision, event
 from asahi_kernel.types import Completion, Model, Principal, Request, Verdict
@@ -88,6 +89,20 @@ class CacheTierContract(Contract):
         await subject.put(KEY, ASK, HERE, PARIS)
         assert len(await subject.entries("here")) == 1
         assert await subject.entries("there") == []
+
+    async def test_one_entry_can_be_evicted_by_its_own_org_only(self, subject: Any) -> None:
+        """For tiers that can: see `EvictingTier`."""
+        if not isinstance(subject, EvictingTier):
+            return
+        await subject.put(KEY, ASK, HERE, PARIS)
+        await subject.put(OTHER_KEY, ASK, THERE, PARIS)
+        hit = await subject.get(KEY, ASK, HERE)
+        assert hit is not None
+        assert not await subject.evict("there", hit.entry_id)
+        assert await subject.evict("here", hit.entry_id)
+        assert not await subject.evict("here", hit.entry_id)
+        assert await subject.get(KEY, ASK, HERE) is None
+        assert await subject.get(OTHER_KEY, ASK, THERE) is not None
 
     async def test_expire_spares_what_still_lives(self, subject: Any) -> None:
         await subject.put(KEY, ASK, HERE, PARIS)

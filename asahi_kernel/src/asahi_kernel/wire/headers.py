@@ -9,9 +9,9 @@ from asahi_kernel.money import plain
 
 
 def request_headers(request_id: str) -> list[tuple[bytes, bytes]]:
-    """Our id of the request, for errors and for streams whose cost is not known yet."""
+    """Our id of the request, by each name that a vendor's client looks for it."""
     value = request_id.encode("ascii")
-    return [(b"x-asahi-request-id", value), (b"x-request-id", value)]
+    return [(b"x-asahi-request-id", value), (b"x-request-id", value), (b"request-id", value)]
 
 
 def answer_headers(answer: Answer) -> list[tuple[bytes, bytes]]:

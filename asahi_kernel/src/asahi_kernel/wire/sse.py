@@ -93,8 +93,13 @@ class EventParser:
 
 
 def _whole(chunk: bytes) -> list[Event] | None:
-    """The events of a chunk made of nothing but whole, unnamed, one-line ones: nearly every chunk of a stream."""
-    if chunk[:6] != b"data: " or chunk[-2:] != b"\n\n" or b"\r" in chunk:
+    """The events of a chunk made of nothing but whole, one-line ones, all unnamed or all named: nearly every chunk of a
+    stream."""
+    if chunk[-2:] != b"\n\n" or b"\r" in chunk:
+        return None
+    if chunk[:7] == b"event: ":
+        return _named(chunk)
+    if chunk[:6] != b"data: ":
         return None
     if chunk.find(b"\n") == len(chunk) - 2:
         return [("", chunk[6:-2])]
@@ -103,4 +108,14 @@ def _whole(chunk: bytes) -> list[Event] | None:
         if block[:6] != b"data: " or b"\n" in block:
             return None
         events.append(("", block[6:]))
+    return events
+
+
+def _named(chunk: bytes) -> list[Event] | None:
+    events: list[Event] = []
+    for block in chunk[:-2].split(b"\n\n"):
+        name, _, data = block.partition(b"\n")
+        if name[:7] != b"event: " or data[:6] != b"data: " or b"\n" in data:
+            return None
+        events.append((name[7:].decode("utf-8", "replace"), data[6:]))
     return events

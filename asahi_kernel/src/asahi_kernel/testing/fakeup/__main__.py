@@ -19,7 +19,9 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--ledger", type=Path, help="append one JSON line per call to this file")
     parser.add_argument("--latency-ms", type=float, default=0.0, help="before the first byte")
     parser.add_argument("--tokens-per-s", type=float, default=0.0, help="pace of a stream; 0 is at once")
-    parser.add_argument("--price", action="append", default=[], help="MODEL=IN,OUT(,CACHED) in dollars per million")
+    parser.add_argument(
+        "--price", action="append", default=[], help="MODEL=IN,OUT(,CACHED(,WRITTEN)) in dollars per million"
+    )
     parser.add_argument("--fault", default="", help="script for every request, such as 'status=503'")
     parser.add_argument("--key", action="append", default=[], help="a credential to accept; without any, all are")
     return parser.parse_args()

@@ -42,11 +42,13 @@ class Answer(Struct, frozen=True, kw_only=True):
     finish: Literal["stop", "length", "tool_calls"]
     input_tokens: int
     cached_tokens: int
+    cache_write_tokens: int = 0
+    thinking: tuple[bytes, ...] = ()
     usage: bytes | None
 
     @property
     def output_tokens(self) -> int:
-        return sum(len(choice) for choice in self.choices)
+        return len(self.thinking) + sum(len(choice) for choice in self.choices)
 
 
 def generate(call: Call, script: Script, attempt: str) -> Answer:
@@ -58,14 +60,18 @@ def generate(call: Call, script: Script, attempt: str) -> Answer:
         wanted = max(2, wanted)
     count = wanted if call.max_tokens is None else min(wanted, call.max_tokens)
     speak = _arguments if tool else _words
+    size = len(call.content) // 4 + 1
+    cached = min(script.cached, size)
     return Answer(
         id=_REPEATED if script.repeat_id else attempt,
         model=call.model,
         choices=tuple(speak(seed + bytes([index]), wanted)[:count] for index in range(call.n)),
         tool=tool,
         finish="length" if count < wanted else "tool_calls" if tool else "stop",
-        input_tokens=len(call.content) // 4 + 1,
-        cached_tokens=min(script.cached, len(call.content) // 4 + 1),
+        input_tokens=size,
+        cached_tokens=cached,
+        cache_write_tokens=min(script.cache_write, size - cached),
+        thinking=_words(seed + b"thinking", script.thinking),
         usage=None,
     )
 

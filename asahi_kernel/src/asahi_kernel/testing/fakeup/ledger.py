@@ -13,11 +13,12 @@ from msgspec import Struct
 
 
 class Price(Struct, frozen=True):
-    """Dollars per million tokens; `cached` None charges cached tokens like fresh ones."""
+    """Dollars per million tokens; `cached` or `written` None charges what the cache read or wrote like the rest."""
 
     input: Fraction
     output: Fraction
     cached: Fraction | None = None
+    written: Fraction | None = None
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -37,6 +38,7 @@ class Row(Struct, frozen=True, kw_only=True):
     status: int
     input_tokens: int
     cached_tokens: int
+    cache_write_tokens: int = 0
     output_tokens: int
     usage: str | None
     cost: int | None
@@ -58,14 +60,20 @@ class Ledger:
         if self._file is not None:
             os.write(self._file, msgspec.json.encode(row) + b"\n")
 
-    def cost(self, model: str, input_tokens: int, cached_tokens: int, output_tokens: int) -> int | None:
+    def cost(
+        self, model: str, input_tokens: int, cached_tokens: int, output_tokens: int, cache_write_tokens: int = 0
+    ) -> int | None:
         """Nano-dollars of a call, in exact fractions, rounded up once. Shares no code with the gateway's own sums."""
         price = self.prices.get(model)
         if price is None:
             return None
         cached = price.input if price.cached is None else price.cached
+        written = price.input if price.written is None else price.written
         dollars_per_million = (
-            price.input * (input_tokens - cached_tokens) + cached * cached_tokens + price.output * output_tokens
+            price.input * (input_tokens - cached_tokens - cache_write_tokens)
+            + cached * cached_tokens
+            + written * cache_write_tokens
+            + price.output * output_tokens
         )
         return ceil(dollars_per_million * 1000)
 
@@ -77,9 +85,9 @@ class Ledger:
 
 
 def read_price(text: str) -> tuple[str, Price]:
-    """Reads `MODEL=IN,OUT` or `MODEL=IN,OUT,CACHED`; the numbers stay exact."""
+    """Reads `MODEL=IN,OUT`, `MODEL=IN,OUT,CACHED` or `MODEL=IN,OUT,CACHED,WRITTEN`; the numbers stay exact."""
     model, _, numbers = text.rpartition("=")
     parts = [Fraction(number) for number in numbers.split(",")]
-    if not model or len(parts) not in (2, 3):
-        raise ValueError(f"price {text!r}: write MODEL=IN,OUT or MODEL=IN,OUT,CACHED")
+    if not model or len(parts) not in (2, 3, 4):
+        raise ValueError(f"price {text!r}: write MODEL=IN,OUT or MODEL=IN,OUT,CACHED(,WRITTEN)")
     return model, Price(*parts)

@@ -13,14 +13,15 @@ import msgspec
 from msgspec import Struct
 
 _DIRECTIVE = re.compile(r"\[\[fakeup:([^\]]*)\]\]")
-_SHAPE = ("tokens", "cached", "tool", "latency_ms", "pace_ms")
+_SHAPE = ("tokens", "thinking", "cached", "cache_write", "tool", "latency_ms", "pace_ms")
 
 
 class Script(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`…_at=k` strikes after k token chunks, or instead of the answer when it is not streamed.
 
-    `first=n` leaves only the shape of the answer (`tokens`, `cached`, `tool`, `latency_ms`, `pace_ms`) from the n-th
-    repetition of the same text on. `usage=below` reports one output token, `nan` is a number that JSON does not have.
+    `first=n` leaves only the shape of the answer from the n-th repetition of the same text on: `tokens`, `thinking` (in
+    tokens, on Anthropic's wire only), `cached`, `cache_write`, `tool`, `latency_ms`, `pace_ms`. `usage=below` reports
+    one output token, `nan` is a number that JSON does not have.
     """
 
     status: int | None = None
@@ -42,7 +43,9 @@ class Script(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     redirect: str | None = None
     first: int | None = None
     tokens: int | None = None
+    thinking: int = 0
     cached: int = 0
+    cache_write: int = 0
     tool: str | None = None
     latency_ms: float | None = None
     pace_ms: float | None = None

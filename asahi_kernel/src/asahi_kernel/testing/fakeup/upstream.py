@@ -93,6 +93,8 @@ class Upstream:
         try:
             if wire is not None and ask.method == "POST":
                 await _Attempt(self, connection, ask, wire).run()
+            elif ask.path == anthropic.COUNT_PATH and ask.method == "POST":
+                await _send(connection, *anthropic.count(ask.body))
             elif ask.path == "/v1/models" and ask.method == "GET":
                 await _send(connection, 200, self._models())
             else:
@@ -127,7 +129,7 @@ class Upstream:
 
     def cost(self, model: str, answer: Answer, written: int) -> int | None:
         """The bill of a call in nano-dollars."""
-        return self._ledger.cost(model, answer.input_tokens, answer.cached_tokens, written)
+        return self._ledger.cost(model, answer.input_tokens, answer.cached_tokens, written, answer.cache_write_tokens)
 
     def latency_s(self, script: Script) -> float:
         return self._latency_s if script.latency_ms is None else script.latency_ms / 1000
@@ -262,6 +264,7 @@ class _Attempt:
             status=self._status,
             input_tokens=0 if reply is None else reply.input_tokens,
             cached_tokens=0 if reply is None else reply.cached_tokens,
+            cache_write_tokens=0 if reply is None else reply.cache_write_tokens,
             output_tokens=self._written,
             usage=None if reply is None or reply.usage is None else reply.usage.decode(),
             cost=0 if reply is None else self._upstream.cost(model, reply, self._written),

@@ -68,7 +68,7 @@ class UrlSource(Struct, frozen=True, tag_field="type", tag="url", forbid_unknown
 
 
 _PLAIN = frozenset({"role", "content"})
-_MARKS = frozenset({"cache_control", "citations"})
+_MARKS = frozenset({"cache_control", "caller", "citations", "toolset_name"})
 _TEXT = frozenset({"type", "text"})
 _IMAGE = frozenset({"type", "source"})
 _CALL = frozenset({"type", "id", "name", "input"})
@@ -173,7 +173,7 @@ def _part(block: Json, where: str) -> Part:
 
 def _is_plain(block: Json, taken: frozenset[str]) -> bool:
     """Whether nothing else is said; a mark that is null says nothing."""
-    return len(block) == len(taken) or all(name in _MARKS and block[name] is None for name in block.keys() - taken)
+    return len(block) == len(taken) or not any(_says(name, block[name]) for name in block.keys() - taken)
 
 
 def _address(block: Json, where: str) -> str:
@@ -218,7 +218,12 @@ def _result_part(block: Json, where: str) -> Part:
 def _further(block: Json, taken: frozenset[str]) -> bytes:
     if len(block) <= len(taken) and block.keys() <= taken:
         return b""
-    return packed({name: value for name, value in block.items() if name not in taken and value is not None})
+    left = block.keys() - taken
+    return packed({name: block[name] for name in block if name in left and _says(name, block[name])})
+
+
+def _says(name: str, value: object) -> bool:
+    return value is not None or name not in _MARKS
 
 
 def _is_beyond(message: Message) -> bool:

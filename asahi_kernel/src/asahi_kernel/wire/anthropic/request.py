@@ -46,7 +46,7 @@ class Body(AsahiFields, frozen=True, kw_only=True):
 
     model: ModelName
     messages: Annotated[list[Turn], Meta(min_length=1)]
-    max_tokens: Bound | None = None
+    max_tokens: Bound
     cache_control: Json | None = None
     container: str | Json | None = None
     diagnostics: Json | None = None
@@ -91,15 +91,12 @@ def decode(body: bytes, headers: Mapping[str, str], *, strict_fields: bool = Fal
 
     A new vendor field is kept as an option unless `strict_fields`; a misspelt one is always refused.
     """
-    tree = gather(body, headers)
-    if tree.get("max_tokens") is None and isinstance(tree.get("messages"), list):
-        raise Invalid("`max_tokens` is required", param="max_tokens")
-    return _asked(tree, headers, strict_fields)
+    return _asked(gather(body, headers), headers, strict_fields)
 
 
 def decode_count(body: bytes, headers: Mapping[str, str], *, strict_fields: bool = False) -> Asked:
     """The same for a count of input tokens, which needs no `max_tokens`."""
-    return _asked(gather(body, headers), headers, strict_fields)
+    return _asked({"max_tokens": 1, **gather(body, headers)}, headers, strict_fields)
 
 
 def _asked(tree: Json, headers: Mapping[str, str], strict: bool) -> Asked:

@@ -131,8 +131,11 @@ def decode_event(data: bytes) -> tuple[str, list[Chunk], Usage | None]:
 
 
 def finish(reason: str) -> FinishReason:
-    """The vendor's finish reason in our words; an unknown one counts as `stop`."""
-    return _FINISH.get(reason, "stop")
+    """The vendor's finish reason in our words. An unknown one counts as `length`: whether the answer is whole is not
+    known then, and it is not kept."""
+    if reason == "error":
+        raise Garbage("the host ended the answer with an error")
+    return _FINISH.get(reason, "length")
 
 
 def read_usage(raw: Raw) -> Usage | None:
@@ -171,7 +174,7 @@ def _mended(body: bytes, error: Exception) -> _Reply:
 
 def _choice(members: Members) -> Choice:
     message = _pop_object(members, "message")
-    reason = _pop_text(members, "finish_reason") or "stop"
+    reason = _pop_text(members, "finish_reason") or "none"
     members.pop("index", None)
     content = message.get("content")
     text = _pop_content(message)

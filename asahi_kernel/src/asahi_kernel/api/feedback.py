@@ -1,0 +1,110 @@
+"""`POST /feedback`: a caller's judgement of a past answer, for the rules that learn and the caches that forget."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from litestar import Request, post
+from msgspec import Meta, Struct
+
+from asahi_kernel.api.access import principal_of
+from asahi_kernel.errors import Invalid, NotFound, UnsupportedMediaType
+from asahi_kernel.identity import is_id
+from asahi_kernel.records import Observation
+from asahi_kernel.wire.mistakes import checked
+from asahi_kernel.wire.strict import scan
+
+if TYPE_CHECKING:
+    from litestar.handlers import HTTPRouteHandler
+
+    from asahi_kernel.gateway import Gateway
+    from asahi_kernel.records import Event
+    from asahi_kernel.types import Principal
+
+log = logging.getLogger(__name__)
+
+THUMBS = {"up": 5.0, "down": 1.0}
+
+
+class Feedback(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The body: which request, and at least one of the three judgements."""
+
+    request_id: str
+    rating: Annotated[float, Meta(ge=0, le=5)] | None = None
+    thumb: Literal["up", "down"] | None = None
+    cache_wrong: bool | None = None
+    comment: Annotated[str, Meta(max_length=2_000)] | None = None
+
+
+def feedback_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
+    @post("/feedback", opt={"permission": "infer"}, tags=["feedback"], status_code=204)
+    async def feedback(request: Request[Any, Any, Any]) -> None:
+        """Judge a past answer of one's own org. Another org's request answers 404, the same as an unknown one."""
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            raise UnsupportedMediaType("send the body as Content-Type: application/json in UTF-8")
+        principal = principal_of(request)
+        given = read(await request.body())
+        event = await _find(gateway, principal.org, given.request_id)
+        if given.cache_wrong and event.cache_entry_id is not None:
+            await forget(gateway, principal.org, event.cache_entry_id)
+        quality = THUMBS[given.thumb] if given.thumb else given.rating
+        if quality is not None and not given.cache_wrong and event.status == "ok":
+            await teach(gateway, event, principal, quality)
+
+    return [feedback]
+
+
+def read(body: bytes) -> Feedback:
+    """The body, strictly; raises `Invalid`."""
+    given = checked(scan(body), Feedback)
+    if not is_id(given.request_id):
+        raise Invalid("a request id has 26 letters and digits, as in the header x-asahi-request-id", param="request_id")
+    if given.rating is not None and given.thumb is not None:
+        raise Invalid("`rating` and `thumb` say the same: send one of them", code="conflicting_fields", param="thumb")
+    if given.rating is None and given.thumb is None and given.cache_wrong is None:
+        raise Invalid("one of `rating`, `thumb` and `cache_wrong` is required", param="rating")
+    return given
+
+
+async def forget(gateway: Gateway, org: str, entry_id: str) -> bool:
+    """Remove a cache entry wherever it is; a tier that fails is logged and counted."""
+    gone = False
+    for tier in gateway.evicting_tiers:
+        try:
+            gone |= await tier.evict(org, entry_id)
+        except Exception:
+            gateway.faults["cache.evict"] += 1
+            log.warning("a cache tier failed to evict an entry", exc_info=True)
+    return gone
+
+
+async def teach(gateway: Gateway, event: Event, principal: Principal, quality: float) -> None:
+    """Tell every rule that learns. One that fails loses this observation, logged and counted."""
+    observation = Observation(
+        request_id=event.request_id,
+        org=principal.org,
+        user=principal.user,
+        model=event.model_selected,
+        task=event.task_type,
+        difficulty=event.difficulty,
+        quality=quality,
+        timestamp=datetime.now(UTC),
+    )
+    for learner in gateway.learners:
+        try:
+            await learner.observe(observation)
+        except Exception:
+            gateway.faults["rule.observe"] += 1
+            log.warning("a rule failed to learn from feedback", exc_info=True)
+
+
+async def _find(gateway: Gateway, org: str, request_id: str) -> Event:
+    event = await gateway.storage.events.find(org, request_id)
+    if event is None:
+        await gateway.journal.flush()
+        event = await gateway.storage.events.find(org, request_id)
+    if event is None:
+        raise NotFound("there is no such request")
+    return event
