@@ -142,7 +142,8 @@ async def test_a_hit_meets_the_floor_for_its_task():
     prices = {"cost_per_1k_input_tokens": 1, "cost_per_1k_output_tokens": 1}
     poor = {"name": "a", "provider": "p", "quality_score": 4.5, "task_quality": {"coding": 1.0}, **prices}
     good = {"name": "b", "provider": "p", "quality_score": 4.4, **dict.fromkeys(prices, 2)}
-    async with gateway_of({**only(), "models": [poor, good]}, providers=("p", Streams())) as gateway:
+    rules = {"routing": {"rules": ["bounds", "cheapest"]}}
+    async with gateway_of({**only(), **rules, "models": [poor, good]}, providers=("p", Streams())) as gateway:
         assert (await ask(gateway, replace(ASK, terms=Terms(task_type="coding")))).completion.model == "a"
         floor = Terms(task_type="coding", quality_threshold=4.0)
         assert (await ask(gateway, replace(ASK, terms=floor))).completion.model == "b"

@@ -32,8 +32,6 @@ def with_spare(**limits):
         "text",
         Completion(text=None, model="m"),
         Completion(text=b"bytes", model="m"),
-        Completion(text="x", model="m", usage={"input_tokens": 1}),
-        Completion(text="x", model="m", usage=Usage(None, None)),
         Completion(text="x", model="m", tool_calls=("call",)),
         Completion(text="x", model="m", finish_reason="weird"),
         Completion(text="x", model="m", others=("y",)),
@@ -43,6 +41,16 @@ async def test_a_provider_that_answers_nonsense_is_fallen_back_from(completion):
     async with gateway_of(with_spare(), providers=("p", Says(completion))) as gateway:
         answer = await ask(gateway)
         assert answer.completion.model == "spare"
+
+
+@pytest.mark.parametrize("usage", [{"input_tokens": 1}, Usage(None, None), Usage(1.5, 2.5)])
+async def test_a_usage_of_nonsense_is_counted_anew(usage):
+    completion = Completion(text="x", model="m", usage=usage)
+    async with gateway_of(with_spare(), providers=("p", Says(completion))) as gateway:
+        answer = await ask(gateway)
+        assert answer.completion.model == "m"
+        assert answer.usage.source == "estimated"
+        assert type(answer.bill.cost) is int
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from asahi_kernel import books
 from asahi_kernel.draft import Draft
@@ -20,7 +20,7 @@ from asahi_kernel.errors import (
 )
 from asahi_kernel.records import Attempt
 from asahi_kernel.resilience.retry import backoff
-from asahi_kernel.types import Candidate, Chunk, Completion
+from asahi_kernel.types import Candidate, Chunk, Completion, FinishReason, Usage
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from asahi_kernel.upstream import Upstream
 
 
+_REASONS = frozenset(get_args(FinishReason))
+_USAGE = (Usage, type(None))
 #: What a vendor answers when it is the credential that is at fault or at its limit.
 _CREDENTIAL = frozenset({401, 429})
 #: The idle timer is moved only when it has fallen behind by this much: moving it on every chunk costs too much.
@@ -174,7 +176,7 @@ class _Calls:
             raise
         except Exception as error:
             raise _bug(upstream, error) from error
-        if not isinstance(completion, Completion) or not isinstance(completion.text, str):
+        if not isinstance(completion, Completion) or not _spoken(completion):
             raise ProviderError(f"provider {upstream.name!r} gave something else than a Completion with a text")
         self._trace.first_byte()
         return completion
@@ -217,10 +219,8 @@ class _Calls:
             source = provider.stream(candidate.model, self._request)
             try:
                 async for chunk in source:
-                    if not isinstance(chunk, Chunk):
-                        raise ProviderError(
-                            f"provider {upstream.name!r} streamed a {type(chunk).__name__}, not a Chunk"
-                        )
+                    if not _sound(chunk):
+                        raise ProviderError(f"provider {upstream.name!r} streamed something else than a Chunk of text")
                     draft.add(chunk)
                     self._trace.first_byte()
                     if relay.abandoned and (abort or draft.pieces > streams.drain_cap_tokens):
@@ -336,6 +336,14 @@ def _bug(upstream: Upstream, error: Exception) -> ProviderError:
 async def _close(source: AsyncIterator[Chunk]) -> None:
     if isinstance(source, AsyncGenerator):
         await source.aclose()
+
+
+def _spoken(completion: Completion) -> bool:
+    return isinstance(completion.text, str) and completion.finish_reason in _REASONS
+
+
+def _sound(chunk: object) -> bool:
+    return isinstance(chunk, Chunk) and isinstance(chunk.text, str) and isinstance(chunk.usage, _USAGE)
 
 
 def _empty(chunk: Chunk) -> bool:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-#: What a stored answer must be worth to a caller with a preference; rules know better of models that are still to answer.
+#: What a stored answer must be worth to a caller with a preference; of models still to answer, rules know better.
 PREFERRED = {"low": 3.0, "medium": 3.5, "high": 4.0, "max": 4.5}
 _NO_CLOCK: AbstractAsyncContextManager[object] = nullcontext()
 

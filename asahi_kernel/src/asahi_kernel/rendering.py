@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from asahi_kernel.types import Message, Request
+from asahi_kernel.types import Message, Part, Request
 
 
 def render(request: Request) -> Request:
@@ -14,8 +14,10 @@ def render(request: Request) -> Request:
     messages = list(request.messages)
     if request.document is not None:
         last = messages[-1]
-        text = f"<document>\n{request.document.text}\n</document>\n\n{last.text}"
-        messages[-1] = msgspec.structs.replace(last, content=text)
+        text = f"<document>\n{request.document.text}\n</document>\n\n"
+        said = last.content
+        content = (Part("text", text), *said) if isinstance(said, tuple) else text + (said or "")
+        messages[-1] = msgspec.structs.replace(last, content=content)
     turns: list[Message] = []
     for pair in request.examples:
         turns += [Message("user", pair.input), Message("assistant", pair.output)]

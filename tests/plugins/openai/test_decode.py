@@ -63,7 +63,8 @@ def test_a_refusal_keeps_its_empty_content() -> None:
         ("function_call", "tool_calls"),
         ("content_filter", "content_filter"),
         ("eos_token", "stop"),
-        (None, "stop"),
+        (None, "length"),
+        ("something_new", "length"),
     ],
 )
 def test_finish_reasons_are_mapped(told: str | None, meant: str) -> None:

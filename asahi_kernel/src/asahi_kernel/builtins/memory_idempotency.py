@@ -13,8 +13,11 @@ _MAX_BYTES = 64 << 20
 
 
 class MemoryIdempotency:
-    """Keeps answers for a day from their claim. When an org's are too many bytes together its oldest go first, but never
-    a claim whose request is still under way: it would be paid for twice."""
+    """Keeps answers for a day from their claim.
+
+    When an org's are too many bytes together its oldest go first, but never a claim whose request is still under way:
+    that one would be paid for twice.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

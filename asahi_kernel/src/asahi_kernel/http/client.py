@@ -57,7 +57,7 @@ class Client:
         `BrokenError` or `TimeoutError`.
         """
         loop = asyncio.get_running_loop()
-        connection = await self._connection(loop, until)
+        connection = await self._connection(loop, min(until, head_until))
         response = Response(self, connection, loop, until)
         try:
             head = f"POST {self._path}{path} HTTP/1.1\r\n{self._fields}content-length: {len(body)}\r\n\r\n"

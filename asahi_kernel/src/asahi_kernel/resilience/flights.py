@@ -14,7 +14,7 @@ class Flights:
         self._flights: dict[bytes, Flight] = {}
 
     async def follow(self, key: bytes, patience_s: float) -> Completion | None:
-        """The answer of the identical call under way; None when there is none, none that may be shared, or none in time.
+        """The answer of the identical call under way; None when there is none, none to be shared, or none in time.
 
         When a leader fails, the first of its followers to wake is told None and leads; the others follow that one.
         """

@@ -17,6 +17,8 @@ Members: TypeAlias = dict[str, Raw]
 
 _FINISH: dict[str, FinishReason] = {
     "stop": "stop",
+    "eos_token": "stop",
+    "stop_sequence": "stop",
     "length": "length",
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
