@@ -27,7 +27,9 @@ def counted(request: Request, completion: Completion, candidate: Candidate, draf
     if not _believable(usage, request, completion, draft):
         usage = _own_count(request, completion, draft)
         trace.warn("usage_estimated")
-    return msgspec.structs.replace(completion, model=candidate.name, provider=candidate.model.provider, usage=usage)
+    return msgspec.structs.replace(
+        completion, model=candidate.name, provider=candidate.model.provider, usage=usage, quality=candidate.quality
+    )
 
 
 def partial(request: Request, draft: Draft) -> Completion:

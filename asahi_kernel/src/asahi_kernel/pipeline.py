@@ -260,7 +260,7 @@ def _unfit(gateway: Gateway, request: Request, hit: Hit) -> str:
     if model is None:
         return "its model is no longer registered"
     terms = request.terms
-    quality = model.task_quality.get(terms.task_type or "general", model.quality_score)
+    quality = model.quality_score if hit.completion.quality is None else hit.completion.quality
     floor = max(
         terms.quality_threshold or 0.0, PREFERRED[terms.quality_preference or "medium"] * (terms.mode == "guided")
     )

@@ -201,7 +201,8 @@ class Completion(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """An answer. `usage` None means the provider did not say: Asahi then counts for itself and flags it.
 
     `message` and `choice` are JSON objects with vendor fields of the message (such as a refusal) and of the choice
-    (such as log probabilities), or empty. `provider` is filled in by the pipeline.
+    (such as log probabilities), or empty. `provider` and `quality` (the estimate it was chosen by) are filled in by the
+    pipeline.
     """
 
     text: str = ""
@@ -214,6 +215,7 @@ class Completion(Struct, frozen=True, omit_defaults=True, kw_only=True):
     message: bytes = b""
     choice: bytes = b""
     others: tuple[Choice, ...] = ()
+    quality: float | None = None
 
 
 class ToolCallDelta(Struct, frozen=True, omit_defaults=True, kw_only=True):
