@@ -1,5 +1,9 @@
 # Every target brings what it needs by itself: uv first, then the locked environment.
 UV := $(shell command -v uv 2>/dev/null || echo .tools/uv)
+# Trust what this machine trusts, such as a company's own authority, where it keeps such a list.
+ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
+export UV_SYSTEM_CERTS := 1
+endif
 .DEFAULT_GOAL := help
 .PHONY: help setup run test check format bench lock clean
 
