@@ -18,6 +18,8 @@ class Flights:
 
         When a leader fails, the first of its followers to wake is told None and leads; the others follow that one.
         """
+        if key not in self._flights:
+            return None
         try:
             async with asyncio.timeout(patience_s):
                 while (flight := self._flights.get(key)) is not None:
