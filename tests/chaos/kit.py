@@ -5,7 +5,7 @@ import json
 from contextlib import asynccontextmanager
 
 import msgspec
-from tests.kernel.test_pipeline import ask, chunks_of, events_of, gateway_of
+from tests.kernel.kit import ask, chunks_of, events_of, gateway_of
 
 from asahi_kernel import pipeline
 from asahi_kernel.errors import AsahiError

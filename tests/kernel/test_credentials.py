@@ -1,7 +1,7 @@
 """Several credentials of one provider: weights, rests, and no bound bent on the way."""
 
 import pytest
-from tests.kernel.test_pipeline import ask, gateway_of
+from tests.kernel.kit import ask, gateway_of
 from tests.kernel.test_resilience import Clock
 
 from asahi_kernel import Message, Request
