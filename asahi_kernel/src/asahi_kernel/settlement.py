@@ -228,7 +228,7 @@ def _bill(gateway: Gateway, request: Request, trace: Trace, usage: Usage, hit: H
     cost = sum(attempt.cost or 0 for attempt in trace.attempts)
     if baseline is None or baseline.prices is None:
         before = cost
-    saved_by = _saved_by(before, model.prices.plain(*_sizes(usage)), usage, trace)
+    saved_by = _saved_by(before, model.prices.plain(*_sizes(usage)), trace)
     return Bill(
         cost=cost,
         baseline_cost=before,
@@ -239,7 +239,7 @@ def _bill(gateway: Gateway, request: Request, trace: Trace, usage: Usage, hit: H
     )
 
 
-def _saved_by(before: int, uncached: int, usage: Usage, trace: Trace) -> Mapping[str, int]:
+def _saved_by(before: int, uncached: int, trace: Trace) -> Mapping[str, int]:
     """Telescoping from the baseline to the bill, so that the parts sum exactly."""
     paid = trace.attempts[-1].cost or 0
     failed = sum(attempt.cost or 0 for attempt in trace.attempts[:-1])
