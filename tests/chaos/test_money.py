@@ -11,6 +11,7 @@ from asahi_kernel import pipeline
 from asahi_kernel.calling import Aborted
 from asahi_kernel.errors import AsahiError, NoRoute
 from asahi_kernel.money import Prices
+from asahi_kernel.records import EventQuery
 from asahi_kernel.testing import ASK, HERE
 from asahi_kernel.trace import Trace
 from asahi_kernel.types import Choice, Chunk, Completion, Message, Terms, Usage
@@ -47,7 +48,7 @@ async def test_a_stream_that_the_drain_cuts_is_still_paid_for():
         reader = asyncio.ensure_future(read(relay))
     items, error = await reader
     assert error is not None
-    (event,) = storage.events._shelf.of("here")
+    (event,) = await storage.events.newest("here", EventQuery())
     assert event.status == "aborted"
     assert event.output_tokens >= len(items) > 0
     assert event.cost > 0

@@ -6,7 +6,7 @@ import logging
 import pytest
 from tests.chaos.kit import Says, Streams, ask, begin, events_of, gateway_of, only, read, replace
 
-from asahi_kernel.errors import AsahiError
+from asahi_kernel.errors import AsahiError, Unstorable
 from asahi_kernel.testing import ASK, HERE
 from asahi_kernel.types import Chunk, Completion, ToolCallDelta, Usage
 
@@ -192,7 +192,7 @@ async def test_a_sink_that_hangs_stops_neither_the_journal_nor_who_waits_for_it(
             await asyncio.sleep(0.05)
             await ask(gateway, replace(ASK, seed=1))
             await asyncio.wait_for(gateway.journal.flush(), PATIENCE_S)
-            assert len(gateway.storage.events._shelf.of("here")) == 2
+            assert len(await events_of(gateway)) == 2
 
     task = asyncio.ensure_future(life())
     done, _ = await asyncio.wait([task], timeout=2 * PATIENCE_S)
@@ -206,35 +206,35 @@ async def test_a_sink_that_hangs_stops_neither_the_journal_nor_who_waits_for_it(
 async def test_one_event_that_storage_cannot_take_does_not_hold_back_the_others():
     """A3: a poisoned row in a batch."""
     async with gateway_of() as gateway:
-        save, poisoned = gateway.storage.events.save, set()
+        post, poisoned = gateway.storage.books.post, set()
 
-        async def picky(events):
-            if any(event.request_id in poisoned for event in events):
-                raise ValueError("22021: invalid byte sequence")
-            await save(events)
+        async def picky(batch):
+            if any(each.event.request_id in poisoned for each in batch):
+                raise Unstorable("22021: invalid byte sequence")
+            return await post(batch)
 
-        gateway.storage.events.save = picky
+        gateway.storage.books.post = picky
         for seed in range(5):
             answer = await ask(gateway, replace(ASK, seed=seed))
             if seed == 2:
                 poisoned.add(answer.request_id)
         for _ in range(5):
             await gateway.journal.flush()
-        assert len(gateway.storage.events._shelf.of("here")) == 4
+        assert len(await events_of(gateway)) == 4
         poisoned.clear()
 
 
 async def test_a_failed_batch_is_kept_whole_and_stored_once():
     """I1: what storage refused is tried again, decisions too, and nothing is counted twice."""
     async with gateway_of() as gateway:
-        save, down = gateway.storage.decisions.save, [True]
+        post, down = gateway.storage.books.post, [True]
 
-        async def flaky(decisions):
+        async def flaky(batch):
             if down[0]:
                 raise OSError("down")
-            await save(decisions)
+            return await post(batch)
 
-        gateway.storage.decisions.save = flaky
+        gateway.storage.books.post = flaky
         answers = [await ask(gateway, replace(ASK, seed=seed)) for seed in range(3)]
         await gateway.journal.flush()
         await gateway.journal.flush()

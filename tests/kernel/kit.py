@@ -10,6 +10,7 @@ from asahi_kernel.factory import Config, Factory
 from asahi_kernel.gateway import Gateway, running
 from asahi_kernel.hookspecs import hookimpl
 from asahi_kernel.plugins import load_plugins
+from asahi_kernel.records import EventQuery
 from asahi_kernel.settings import Settings
 from asahi_kernel.testing import ASK, HERE
 from asahi_kernel.trace import Trace
@@ -69,8 +70,7 @@ async def chunks_of(gateway, request=ASK, principal=HERE):
 
 async def events_of(gateway, org="here"):
     await gateway.journal.flush()
-    shelf = gateway.storage.events._shelf
-    return shelf.of(org)
+    return list(reversed(await gateway.storage.events.newest(org, EventQuery(limit=10_000))))
 
 
 def faults(*scripts, **more):

@@ -6,6 +6,7 @@ from tests.kernel.test_resilience import Clock
 
 from asahi_kernel import Message, Request
 from asahi_kernel.outlet import Outlet
+from asahi_kernel.records import EventQuery
 from asahi_kernel.resilience.breaker import Breaker
 from asahi_kernel.settings import Resilience
 from asahi_kernel.testing import fakeup
@@ -97,5 +98,5 @@ async def test_429_of_the_only_credential_is_waited_out_within_the_deadline():
 
 async def _attempts(gateway):
     await gateway.journal.flush()
-    (event,) = gateway.storage.events._shelf.of("here")
+    (event,) = await gateway.storage.events.newest("here", EventQuery())
     return event.attempts

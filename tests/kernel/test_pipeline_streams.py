@@ -117,14 +117,14 @@ async def test_reservations_are_settled_once_whatever_happens():
 
 async def test_a_storage_that_fails_loses_nothing_and_stops_nobody():
     async with gateway_of() as gateway:
-        save, down = gateway.storage.events.save, [True]
+        post, down = gateway.storage.books.post, [True]
 
-        async def flaky(events):
+        async def flaky(batch):
             if down[0]:
                 raise OSError("down")
-            await save(events)
+            return await post(batch)
 
-        gateway.storage.events.save = flaky
+        gateway.storage.books.post = flaky
         for number in range(3):
             await ask(gateway, replace(ASK, seed=number))
         await gateway.journal.flush()

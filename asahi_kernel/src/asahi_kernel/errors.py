@@ -146,6 +146,11 @@ class DeadlineExceeded(AsahiError):
     code = "deadline_exceeded"
 
 
+class Unstorable(Exception):
+    """A row that storage can never take, such as text with a NUL. Raised by storages; the journal sets the row apart.
+    The message must hold no value of the row."""
+
+
 class ProviderError(Exception):
     """One attempt at one vendor failed; raised by provider plugins, and only seen by the pipeline.
 

@@ -9,13 +9,11 @@ import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import TypeAlias
 
 from asahi_kernel.protocols import Sink, Storage
-from asahi_kernel.records import Decision, Event
+from asahi_kernel.records import Event, Settled
 
 log = logging.getLogger(__name__)
-Record: TypeAlias = tuple[Event, Decision]
 
 _BATCH_S = 0.01
 _RETRY_S = 1.0
@@ -36,7 +34,7 @@ class Journal:
         self._storage = storage
         self._sinks = sinks
         self._faults = faults
-        self._pending: list[Record] = []
+        self._pending: list[Settled] = []
         self._timer: asyncio.TimerHandle | None = None
         self._writing = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -47,9 +45,9 @@ class Journal:
         """Records not yet in storage."""
         return len(self._pending)
 
-    def add(self, event: Event, decision: Decision) -> None:
+    def add(self, settled: Settled) -> None:
         """Record one settled request."""
-        self._pending.append((event, decision))
+        self._pending.append(settled)
         self._schedule(_BATCH_S)
 
     async def flush(self) -> None:
@@ -62,7 +60,7 @@ class Journal:
                     return
                 del self._pending[: len(batch)]
                 if self._sinks:
-                    self._run(self._tell([event for event, _ in batch]))
+                    self._run(self._tell([each.event for each in batch]))
 
     async def close(self) -> None:
         if self._timer is not None:
@@ -88,19 +86,19 @@ class Journal:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _apply(self, batch: Sequence[Record]) -> bool:
+    async def _apply(self, batch: Sequence[Settled]) -> bool:
         """Save a batch. A storage that takes some rows of it and not others has rows that it cannot take: those are set
         apart. One that takes none is tried again."""
         refused = await self._refused(batch)
         if len(refused) == len(batch):
             return False
-        for event, _ in refused:
+        for each in refused:
             self._faults["dead_letters"] += 1
-            self.dead_letters.append(event)
-            log.error("storage cannot take the event of request %s; it is set apart", event.request_id)
+            self.dead_letters.append(each.event)
+            log.error("storage cannot take the event of request %s; it is set apart", each.event.request_id)
         return True
 
-    async def _refused(self, batch: Sequence[Record]) -> list[Record]:
+    async def _refused(self, batch: Sequence[Settled]) -> list[Settled]:
         """The rows of a batch that storage did not take, found by halving."""
         if await self._save(batch):
             return []
@@ -117,11 +115,10 @@ class Journal:
             return False
         return True
 
-    async def _save(self, batch: Sequence[Record]) -> bool:
+    async def _save(self, batch: Sequence[Settled]) -> bool:
         try:
             async with asyncio.timeout(_SAVE_S):
-                await self._storage.events.save([event for event, _ in batch])
-                await self._storage.decisions.save([decision for _, decision in batch])
+                await self._storage.books.post(batch)
         except Exception as error:  # noqa: BLE001 - a dead storage must not stop inference; the batch is kept and retried
             self._faults["storage"] += 1
             log.warning("storage refused a batch of %d events (%s)", len(batch), type(error).__name__)

@@ -33,8 +33,9 @@ class Prices(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reasoning: int | None = None
     tiers: tuple[tuple[int, Prices], ...] = ()
 
-    def cost(self, usage: Usage) -> int:
-        """The bill for a usage in nUSD, rounded up once."""
+    def cost(self, usage: Usage, share: int = 1_000) -> int:
+        """The bill for a usage in nUSD, rounded up once. `share` is what is asked of the price, in thousandths: a
+        batch API asks 500."""
         prices = self.reached(usage.input_tokens) if self.tiers else self
         read = prices.input if prices.cache_read is None else prices.cache_read
         write = prices.input if prices.cache_write is None else prices.cache_write
@@ -49,7 +50,7 @@ class Prices(Struct, frozen=True, kw_only=True, omit_defaults=True):
             + (usage.output_tokens - usage.reasoning_tokens) * prices.output
             + usage.reasoning_tokens * thought
         )
-        return -(-total // _SCALE)
+        return -(-total // _SCALE) if share == 1_000 else -(-total * share // (_SCALE * 1_000))
 
     def plain(self, input_tokens: int, output_tokens: int) -> int:
         """The bill at the uncached prices in nUSD, rounded up once."""

@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from asahi_kernel.records import Claim, Decision, Event, Kept, Observation, Totals
+    from asahi_kernel.ledger import Book, Entry, Head
+    from asahi_kernel.records import (
+        Claim,
+        DeadLetter,
+        Decision,
+        Event,
+        EventQuery,
+        Kept,
+        Observation,
+        Settled,
+        Totals,
+    )
+    from asahi_kernel.rollups import Granularity, Rollup
     from asahi_kernel.types import (
         Allowance,
         Candidate,
@@ -190,20 +202,74 @@ class Sink(Protocol):
     async def write(self, events: Sequence[Event]) -> None: ...
 
 
-class Events(Protocol):
-    """Past requests. Saving the same request id again changes nothing."""
+class Books(Protocol):
+    """Where settled requests are entered."""
 
-    async def save(self, events: Sequence[Event]) -> None: ...
+    async def post(self, settled: Sequence[Settled]) -> int:
+        """Enter a batch, all of it or nothing: events with their attempts, decisions, rollups, and one ledger entry
+        each, linked in the order given. A request id that is already there changes nothing. Gives how many were new.
+
+        `Unstorable` when a row can never be taken; any other error means that the same batch may be tried again.
+        """
+
+
+class Events(Protocol):
+    """Past requests."""
+
     async def find(self, org: str, request_id: str) -> Event | None: ...
-    def between(self, org: str, start: datetime, end: datetime) -> AsyncIterator[Event]: ...
-    async def totals(self, org: str, since: datetime | None) -> Totals: ...
+    def between(self, org: str, start: datetime, end: datetime) -> AsyncIterator[Event]:
+        """Those in `[start, end)`, oldest first, in bounded memory."""
+
+    async def newest(self, org: str, query: EventQuery) -> Sequence[Event]: ...
+    async def totals(self, org: str, since: datetime | None) -> Totals:
+        """Sums from `since` on, to the microsecond, or over all time; past the retention too."""
 
 
 class Decisions(Protocol):
     """Why past requests were answered as they were."""
 
-    async def save(self, decisions: Sequence[Decision]) -> None: ...
     async def find(self, org: str, request_id: str) -> Decision | None: ...
+
+
+class Rollups(Protocol):
+    """Usage summed up by time bucket, over the buckets that start in `[start, end)`."""
+
+    def between(self, org: str, granularity: Granularity, start: datetime, end: datetime) -> AsyncIterator[Rollup]: ...
+
+
+class Ledger(Protocol):
+    """The savings ledger: one hash chain for each org."""
+
+    def entries(self, org: str, after: int = 0) -> AsyncIterator[Entry]:
+        """The entries past `after`, in order, in bounded memory."""
+
+    async def heads(self) -> Mapping[str, Head]:
+        """The last entry of every org's chain, for checkpoints."""
+
+
+class PriceBooks(Protocol):
+    """Every set of prices that was ever used. They hold for all orgs."""
+
+    async def save(self, book: Book) -> None:
+        """Keep a set of prices; one of that version that is already there stays as it is."""
+
+    async def find(self, version: str) -> Book | None: ...
+    async def all(self) -> Sequence[Book]: ...
+
+
+class DeadLetters(Protocol):
+    """Records that could not be stored, for people to look at."""
+
+    async def save(self, letters: Sequence[DeadLetter]) -> None: ...
+    async def count(self) -> int: ...
+
+
+class Retention(Protocol):
+    """What is forgotten in time. Rollups by day and the ledger stay."""
+
+    async def orgs(self) -> Sequence[str]: ...
+    async def sweep(self, org: str, before: datetime) -> int:
+        """Delete events, attempts and decisions of before a time; how many requests went."""
 
 
 class Idempotency(Protocol):
@@ -222,9 +288,21 @@ class Storage(Protocol):
     name: str
 
     @property
+    def books(self) -> Books: ...
+    @property
     def events(self) -> Events: ...
     @property
     def decisions(self) -> Decisions: ...
+    @property
+    def rollups(self) -> Rollups: ...
+    @property
+    def ledger(self) -> Ledger: ...
+    @property
+    def prices(self) -> PriceBooks: ...
+    @property
+    def dead_letters(self) -> DeadLetters: ...
+    @property
+    def retention(self) -> Retention: ...
     @property
     def idempotency(self) -> Idempotency: ...
     async def ping(self) -> None: ...

@@ -8,13 +8,16 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from asahi_kernel.types import Candidate, Findings
+from asahi_kernel.types import Candidate, Findings, Usage
 
 Status: TypeAlias = Literal["ok", "denied", "failed", "aborted", "unknown"]
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
-    """One call to one provider. `outcome` is `ok`, or a word for what went wrong; `cost` is nUSD, None if unpriced."""
+    """One call to one provider. `outcome` is `ok`, or a word for what went wrong; `cost` is nUSD, None if unpriced.
+
+    `usage` is what the call is billed for. `share` is what was asked of the ordinary price, in thousandths.
+    """
 
     n: int
     provider: str
@@ -23,9 +26,9 @@ class Attempt(Struct, frozen=True, kw_only=True):
     http_status: int | None = None
     latency_ms: float = 0.0
     ttft_ms: float | None = None
-    input_tokens: int = 0
-    output_tokens: int = 0
+    usage: Usage = Usage()
     cost: int | None = 0
+    share: int = 1_000
     billed: bool = False
     provider_request_id: str = ""
 
@@ -71,6 +74,7 @@ class Event(Struct, frozen=True, kw_only=True):
     overhead_cost: int = 0
     saved: int = 0
     baseline_model: str | None = None
+    baseline_tokens: tuple[int, int] = (0, 0)
     price_version: str | None = None
     saved_by: Mapping[str, int] = {}
     techniques: tuple[str, ...] = ()
@@ -79,6 +83,9 @@ class Event(Struct, frozen=True, kw_only=True):
     fallback_used: bool = False
     attempts: tuple[Attempt, ...] = ()
     quality_score: float | None = None
+    agent_id: str | None = None
+    agent_type: str | None = None
+    workflow_id: str | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -128,6 +135,38 @@ class Decision(Struct, frozen=True, kw_only=True):
     price_version: str | None
     sources: Mapping[str, str] = {}
     findings: Findings | None = None
+
+
+class Settled(Struct, frozen=True):
+    """A request that is over: what goes through the journal to storage and to the sinks."""
+
+    event: Event
+    decision: Decision
+
+
+class EventQuery(Struct, frozen=True, kw_only=True):
+    """Which past requests to list, newest first: those in `[start, end)` that match every filter given. `before` is the
+    request id that the previous page ended with; ids sort by time."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+    model: str | None = None
+    user_id: str | None = None
+    key_id: str | None = None
+    tier: int | None = None
+    status: Status | None = None
+    workflow_id: str | None = None
+    before: str | None = None
+    limit: int = 50
+
+
+class DeadLetter(Struct, frozen=True, kw_only=True):
+    """A record that storage cannot take, set apart so that the others go through."""
+
+    source: str
+    payload: bytes
+    error: str
+    timestamp: datetime
 
 
 class Observation(Struct, frozen=True, kw_only=True):

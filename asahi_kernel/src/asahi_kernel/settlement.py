@@ -12,7 +12,7 @@ from asahi_kernel.calling import Aborted
 from asahi_kernel.choice import TECHNIQUES, alternatives, bounds_of, told, untold
 from asahi_kernel.errors import AsahiError
 from asahi_kernel.money import count_input, expect_output
-from asahi_kernel.records import Decision, Event, Status
+from asahi_kernel.records import Decision, Event, Settled, Status
 from asahi_kernel.types import Candidate, Completion, Hit, Model, Terms, Usage
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def settle(
         route=told(request, trace, completion, hit),
         hit=hit,
         cache_status=f"t{hit.tier}" if hit else trace.cache_status,
-        billed_tokens=sum(each.input_tokens + each.output_tokens for each in trace.attempts if each.billed),
+        billed_tokens=sum(each.usage.total_tokens for each in trace.attempts if each.billed),
         techniques=tuple(name for name in bill.saved_by if name != "failed_attempts"),
         latency_ms=trace.elapsed_ms(),
         ttft_ms=trace.ttft_ms,
@@ -134,7 +134,7 @@ def _record(
         cache_similarity=hit.similarity if hit else None,
         cache_entry_id=hit.entry_id if hit else None,
     )
-    gateway.journal.add(event, _decision(request, event, trace))
+    gateway.journal.add(Settled(event, _decision(request, event, trace)))
 
 
 def _event(terms: Terms, principal: Principal, trace: Trace, answer: Answer) -> Event:
@@ -169,6 +169,7 @@ def _event(terms: Terms, principal: Principal, trace: Trace, answer: Answer) -> 
         overhead_cost=bill.overhead_cost,
         saved=bill.saved,
         baseline_model=bill.baseline_model,
+        baseline_tokens=_sizes(usage) if bill.baseline_cost else (0, 0),
         price_version=bill.price_version,
         saved_by=bill.saved_by,
         techniques=answer.techniques,
@@ -259,8 +260,8 @@ def _billed(trace: Trace) -> Usage:
     if not billed:
         return _NOTHING
     return Usage(
-        sum(attempt.input_tokens for attempt in billed),
-        sum(attempt.output_tokens for attempt in billed),
+        sum(attempt.usage.input_tokens for attempt in billed),
+        sum(attempt.usage.output_tokens for attempt in billed),
         source="estimated",
     )
 

@@ -131,8 +131,8 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "http_status": attempt.http_status,
         "ttft_ms": attempt.ttft_ms,
         "latency_ms": attempt.latency_ms,
-        "input_tokens": attempt.input_tokens,
-        "output_tokens": attempt.output_tokens,
+        "input_tokens": attempt.usage.input_tokens,
+        "output_tokens": attempt.usage.output_tokens,
         "cost": dollars(attempt.cost),
         "billed": attempt.billed,
     }

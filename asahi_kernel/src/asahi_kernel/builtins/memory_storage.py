@@ -2,123 +2,149 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from typing import Generic, TypeVar
 
 import msgspec
 
+from asahi_kernel.builtins.memory_books import MemoryLedger, MemoryPrices, MemoryRollups
 from asahi_kernel.builtins.memory_idempotency import MemoryIdempotency
-from asahi_kernel.records import Decision, Event, Totals
+from asahi_kernel.builtins.memory_shelf import Shelf
+from asahi_kernel.records import DeadLetter, Decision, Event, EventQuery, Settled, Totals
+from asahi_kernel.rollups import Rollup, add, gather
 
-T = TypeVar("T", Event, Decision)
+_DEAD_LETTERS = 1_000
 
 
 class MemoryStorage:
-    """Keeps the newest `max_events` requests of each org, and totals over all of them."""
+    """Keeps the newest `max_events` requests and ledger entries of each org, and rollups over all of them."""
 
     name = "memory"
 
     def __init__(self, max_events: int) -> None:
-        self.events = MemoryEvents(max_events)
-        self.decisions = MemoryDecisions(max_events)
+        self._events: Shelf[Event] = Shelf(max_events)
+        self._decisions: Shelf[Decision] = Shelf(max_events)
+        self.rollups = MemoryRollups()
+        self.ledger = MemoryLedger(max_events)
+        self.prices = MemoryPrices()
+        self.books = MemoryBooks(self._events, self._decisions, self.rollups, self.ledger)
+        self.events = MemoryEvents(self._events, self.rollups)
+        self.decisions = MemoryDecisions(self._decisions)
+        self.retention = MemoryRetention(self._events, self._decisions)
+        self.dead_letters = MemoryDeadLetters()
         self.idempotency = MemoryIdempotency()
 
     async def ping(self) -> None:
         """Memory is always there."""
 
 
-class _Shelf(Generic[T]):
-    """The newest records of each org, by request id."""
+class MemoryBooks:
+    """Nothing here waits, so a batch is entered whole."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._orgs: dict[str, OrderedDict[str, T]] = {}
+    def __init__(
+        self, events: Shelf[Event], decisions: Shelf[Decision], rollups: MemoryRollups, ledger: MemoryLedger
+    ) -> None:
+        self._events = events
+        self._decisions = decisions
+        self._rollups = rollups
+        self._ledger = ledger
 
-    def put(self, record: T) -> bool:
-        shelf = self._orgs.setdefault(record.org_id, OrderedDict())
-        if record.request_id in shelf:
-            return False
-        shelf[record.request_id] = record
-        if len(shelf) > self._limit:
-            shelf.popitem(last=False)
-        return True
-
-    def get(self, org: str, request_id: str) -> T | None:
-        shelf = self._orgs.get(org)
-        return None if shelf is None else shelf.get(request_id)
-
-    def of(self, org: str) -> list[T]:
-        shelf = self._orgs.get(org)
-        return [] if shelf is None else list(shelf.values())
+    async def post(self, settled: Sequence[Settled]) -> int:
+        new = []
+        for each in settled:
+            if self._events.put(each.event):
+                self._decisions.put(each.decision)
+                self._ledger.append(each.event)
+                new.append(each.event)
+        self._rollups.merge(gather(new))
+        return len(new)
 
 
 class MemoryEvents:
-    def __init__(self, limit: int) -> None:
-        self._shelf: _Shelf[Event] = _Shelf(limit)
-        self._totals: dict[str, Totals] = {}
-
-    async def save(self, events: Sequence[Event]) -> None:
-        for event in events:
-            if self._shelf.put(event):
-                add(self._totals.setdefault(event.org_id, Totals()), event)
+    def __init__(self, shelf: Shelf[Event], rollups: MemoryRollups) -> None:
+        self._shelf = shelf
+        self._rollups = rollups
 
     async def find(self, org: str, request_id: str) -> Event | None:
         return self._shelf.get(org, request_id)
 
     async def between(self, org: str, start: datetime, end: datetime) -> AsyncIterator[Event]:
-        for event in self._shelf.of(org):
+        for event in sorted(self._shelf.of(org), key=lambda each: (each.timestamp, each.request_id)):
             if start <= event.timestamp < end:
                 yield event
 
+    async def newest(self, org: str, query: EventQuery) -> Sequence[Event]:
+        found = [event for event in self._shelf.of(org) if _matches(event, query)]
+        found.sort(key=lambda event: event.request_id, reverse=True)
+        return found[: query.limit]
+
     async def totals(self, org: str, since: datetime | None) -> Totals:
-        if since is None:
-            return msgspec.structs.replace(self._totals.get(org, Totals()))
         totals = Totals()
-        for event in self._shelf.of(org):
-            if event.timestamp >= since:
-                add(totals, event)
+        if since is None:
+            kept: Sequence[Rollup] = self._rollups.of(org, "day")
+        else:
+            kept = [each for each in gather(self._since(org, since)) if each.key.granularity == "day"]
+        for rollup in kept:
+            add(totals, rollup)
         return totals
+
+    def _since(self, org: str, since: datetime) -> Sequence[Event]:
+        return [event for event in self._shelf.of(org) if event.timestamp >= since]
 
 
 class MemoryDecisions:
-    def __init__(self, limit: int) -> None:
-        self._shelf: _Shelf[Decision] = _Shelf(limit)
-
-    async def save(self, decisions: Sequence[Decision]) -> None:
-        for decision in decisions:
-            self._shelf.put(decision)
+    def __init__(self, shelf: Shelf[Decision]) -> None:
+        self._shelf = shelf
 
     async def find(self, org: str, request_id: str) -> Decision | None:
         return self._shelf.get(org, request_id)
 
 
-def add(totals: Totals, event: Event) -> None:
-    """Count one event. Its own model is credited; an unknown price counts as unpriced, never as zero."""
-    totals.requests += 1
-    totals.errors += event.status == "failed"
-    totals.latency_ms += event.latency_ms
-    totals.unpriced += event.cost is None
-    cost = event.cost or 0
-    totals.cost += cost
-    totals.baseline_cost += event.baseline_cost
-    totals.overhead_cost += event.overhead_cost
-    totals.saved += event.saved
-    if event.quality_score is not None:
-        totals.quality += event.quality_score
-        totals.quality_count += 1
-    if event.model_selected:
-        _count(totals.cost_by_model, event.model_selected, cost)
-        _count(totals.requests_by_model, event.model_selected, 1)
-    for technique, amount in event.saved_by.items():
-        _count(totals.saved_by, technique, amount)
-    if event.cache_hit:
-        totals.cache_saved += event.saved
-        totals.hits_by_tier[event.cache_tier] = totals.hits_by_tier.get(event.cache_tier, 0) + 1
-    elif event.status == "ok":
-        totals.misses += 1
+class MemoryRetention:
+    def __init__(self, events: Shelf[Event], decisions: Shelf[Decision]) -> None:
+        self._events = events
+        self._decisions = decisions
+
+    async def orgs(self) -> Sequence[str]:
+        return self._events.orgs()
+
+    async def sweep(self, org: str, before: datetime) -> int:
+        self._decisions.drop(org, before)
+        return self._events.drop(org, before)
 
 
-def _count(counts: dict[str, int], name: str, amount: int) -> None:
-    counts[name] = counts.get(name, 0) + amount
+class MemoryDeadLetters:
+    """The newest thousand."""
+
+    def __init__(self) -> None:
+        self._letters: list[DeadLetter] = []
+
+    async def save(self, letters: Sequence[DeadLetter]) -> None:
+        self._letters = [*self._letters, *letters][-_DEAD_LETTERS:]
+
+    async def count(self) -> int:
+        return len(self._letters)
+
+
+#: Filters by the event's own field; the window and the cursor are looked at apart.
+_FIELDS = {
+    "model": "model_selected",
+    "user_id": "user_id",
+    "key_id": "key_id",
+    "tier": "cache_tier",
+    "status": "status",
+    "workflow_id": "workflow_id",
+}
+
+
+def _matches(event: Event, query: EventQuery) -> bool:
+    return (
+        (query.start is None or event.timestamp >= query.start)
+        and (query.end is None or event.timestamp < query.end)
+        and (query.before is None or event.request_id < query.before)
+        and all(
+            wanted is None or wanted == getattr(event, _FIELDS[name])
+            for name, wanted in msgspec.structs.asdict(query).items()
+            if name in _FIELDS
+        )
+    )

@@ -31,5 +31,6 @@ __all__ = ("ASK", "HERE", "MODEL", "PARIS", "THERE", *CONTRACTS)
 def __getattr__(name: str) -> Any:
     """The contracts need pytest, which the scripted upstream beside them must not."""
     if name in CONTRACTS:
-        return getattr(import_module("asahi_kernel.testing.contracts"), name)
+        home = "storage_contract" if name == "StorageContract" else "contracts"
+        return getattr(import_module(f"asahi_kernel.testing.{home}"), name)
     raise AttributeError(name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from datetime import timedelta
 from typing import Any, ClassVar
 
 import msgspec
@@ -16,7 +15,7 @@ from asahi_kernel.factory import Factory
 from asahi_kernel.gateway import Gateway
 from asahi_kernel.protocols import EvictingTier
 from asahi_kernel.settings import Settings
-from asahi_kernel.testing.samples import ASK, HERE, MODEL, PARIS, THERE, candidate, decision, event
+from asahi_kernel.testing.samples import ASK, HERE, MODEL, PARIS, THERE, candidate, event
 from asahi_kernel.types import Completion, Model, Principal, Request, Verdict
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
@@ -197,43 +196,6 @@ class CounterContract(Contract):
     async def test_concurrent_takers_never_exceed_the_limit(self, subject: Any) -> None:
         taken = await asyncio.gather(*(subject.take("here", "k", 1, 50, 60) for _ in range(200)))
         assert sum(allowance.granted for allowance in taken) == 50
-
-
-class StorageContract(Contract):
-    async def test_it_answers_a_ping(self, subject: Any) -> None:
-        await subject.ping()
-
-    async def test_events_and_decisions_are_found_by_their_own_org_only(self, subject: Any) -> None:
-        settled = event()
-        await subject.events.save([settled])
-        await subject.decisions.save([decision(settled)])
-        assert await subject.events.find("here", settled.request_id) == settled
-        assert (await subject.decisions.find("here", settled.request_id)).chosen == "model-a"
-        assert await subject.events.find("there", settled.request_id) is None
-        assert await subject.decisions.find("there", settled.request_id) is None
-
-    async def test_saving_twice_counts_once(self, subject: Any) -> None:
-        settled = event()
-        await subject.events.save([settled, settled])
-        await subject.events.save([settled])
-        assert (await subject.events.totals("here", None)).requests == 1
-
-    async def test_totals_are_sums_over_the_org(self, subject: Any) -> None:
-        hit = event(cache_hit=True, cache_tier=1, cost=0, baseline_cost=30, saved=30, saved_by={"exact_cache": 30})
-        await subject.events.save([event(), event(status="failed", cost=None), hit, event("there")])
-        totals = await subject.events.totals("here", None)
-        assert (totals.requests, totals.errors, totals.unpriced) == (3, 1, 1)
-        assert (totals.cost, totals.baseline_cost, totals.saved) == (12, 90, 66)
-        assert (totals.hits_by_tier, totals.misses, totals.cache_saved) == ({1: 1}, 1, 30)
-        assert totals.saved_by == {"routing": 36, "exact_cache": 30}
-
-    async def test_a_window_is_half_open(self, subject: Any) -> None:
-        first, second = event(), event()
-        second = msgspec.structs.replace(second, timestamp=first.timestamp + timedelta(seconds=1))
-        await subject.events.save([first, second])
-        found = [each async for each in subject.events.between("here", first.timestamp, second.timestamp)]
-        assert found == [first]
-        assert (await subject.events.totals("here", second.timestamp)).requests == 1
 
 
 class RuleContract(Contract):

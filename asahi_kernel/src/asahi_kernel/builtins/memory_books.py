@@ -1,0 +1,72 @@
+"""Rollups, ledger and price versions in this process."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+
+from asahi_kernel.ledger import Book, Entry, Head, link
+from asahi_kernel.records import Event
+from asahi_kernel.rollups import Granularity, Key, Rollup, Sums, merge
+
+
+class MemoryRollups:
+    """Minutes and hours are few enough here to be kept like days."""
+
+    def __init__(self) -> None:
+        self._sums: dict[tuple[str, Granularity], dict[Key, Sums]] = {}
+
+    def merge(self, rollups: Sequence[Rollup]) -> None:
+        """Add what a batch of events came to."""
+        for rollup in rollups:
+            shelf = self._sums.setdefault((rollup.key.org_id, rollup.key.granularity), {})
+            merge(shelf.setdefault(rollup.key, Sums()), rollup.sums)
+
+    def of(self, org: str, granularity: Granularity) -> Sequence[Rollup]:
+        """All rollups of an org."""
+        return [Rollup(key, sums) for key, sums in self._sums.get((org, granularity), {}).items()]
+
+    async def between(
+        self, org: str, granularity: Granularity, start: datetime, end: datetime
+    ) -> AsyncIterator[Rollup]:
+        for rollup in sorted(self.of(org, granularity), key=lambda each: each.key.bucket):
+            if start <= rollup.key.bucket < end:
+                yield rollup
+
+
+class MemoryLedger:
+    """The newest entries of each chain; the chain itself goes on counting."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._chains: dict[str, deque[Entry]] = {}
+        self._heads: dict[str, Head] = {}
+
+    def append(self, event: Event) -> None:
+        """Link an event to its org's chain."""
+        entry = link(self._heads.get(event.org_id, Head()), event)
+        self._heads[event.org_id] = Head(entry.seq, entry.entry_hash)
+        self._chains.setdefault(event.org_id, deque(maxlen=self._limit)).append(entry)
+
+    async def entries(self, org: str, after: int = 0) -> AsyncIterator[Entry]:
+        for entry in tuple(self._chains.get(org, ())):
+            if entry.seq > after:
+                yield entry
+
+    async def heads(self) -> Mapping[str, Head]:
+        return dict(self._heads)
+
+
+class MemoryPrices:
+    def __init__(self) -> None:
+        self._books: dict[str, Book] = {}
+
+    async def save(self, book: Book) -> None:
+        self._books.setdefault(book.version, book)
+
+    async def find(self, version: str) -> Book | None:
+        return self._books.get(version)
+
+    async def all(self) -> Sequence[Book]:
+        return tuple(self._books.values())

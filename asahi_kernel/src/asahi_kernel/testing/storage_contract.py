@@ -1,0 +1,175 @@
+"""The contract of storages: what was settled is entered once, adds up, and is seen by its own org only."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from asahi_kernel.ledger import Book, Head, fault
+from asahi_kernel.money import Prices
+from asahi_kernel.records import Attempt, DeadLetter, Event, EventQuery, Settled
+from asahi_kernel.rollups import GRANULARITIES, Sums, count, floor, merge
+from asahi_kernel.testing.contracts import Contract
+from asahi_kernel.testing.samples import decision, event
+from asahi_kernel.types import Usage
+
+BOOK = Book(
+    version="book-1",
+    effective_from="2026-01-01",
+    source="test",
+    prices={"model-a": Prices(input=10**9, output=2 * 10**9)},
+)
+DAY = timedelta(days=1)
+
+
+def settled(*events: Event) -> list[Settled]:
+    """Events with their decisions."""
+    return [Settled(each, decision(each)) for each in events]
+
+
+def billed(org: str = "here", **fields: object) -> Event:
+    """A request of one billed call at the prices of `BOOK`, all of whose money adds up."""
+    usage = Usage(8, 2)
+    attempt = Attempt(n=1, provider="mock", model="model-a", outcome="ok", usage=usage, cost=12, billed=True)
+    given: dict[str, object] = {
+        "attempts": (attempt,),
+        "input_tokens": 8,
+        "output_tokens": 2,
+        "billed_tokens": 10,
+        "latency_ms": 41.5,
+        "quality_score": 3.8,
+        "baseline_model": "model-a",
+        "baseline_tokens": (10, 10),
+        "price_version": BOOK.version,
+        "tags": {"team": "Ünïcode ✓"},
+    }
+    return event(org, **(given | fields))
+
+
+class StorageContract(Contract):
+    """For a storage opened empty."""
+
+    async def test_it_answers_a_ping(self, subject: Any) -> None:
+        await subject.ping()
+
+    async def test_events_and_decisions_are_found_by_their_own_org_only(self, subject: Any) -> None:
+        one = billed(client_request_id="mine", cache_similarity=0.5, warnings=("w",), techniques=("routing",))
+        assert await subject.books.post(settled(one)) == 1
+        assert await subject.events.find("here", one.request_id) == one
+        assert (await subject.decisions.find("here", one.request_id)) == decision(one)
+        assert await subject.events.find("there", one.request_id) is None
+        assert await subject.decisions.find("there", one.request_id) is None
+
+    async def test_posting_twice_counts_once(self, subject: Any) -> None:
+        one, two = billed(), billed()
+        assert await subject.books.post(settled(one, one)) == 1
+        assert await subject.books.post(settled(one, two)) == 1
+        assert (await subject.events.totals("here", None)).requests == 2
+        assert [entry.seq async for entry in subject.ledger.entries("here")] == [1, 2]
+
+    async def test_totals_are_sums_over_the_org(self, subject: Any) -> None:
+        hit = event(cache_hit=True, cache_tier=1, cost=0, baseline_cost=30, saved=30, saved_by={"exact_cache": 30})
+        await subject.books.post(settled(event(), event(status="failed", cost=None), hit, event("there")))
+        totals = await subject.events.totals("here", None)
+        assert (totals.requests, totals.errors, totals.unpriced) == (3, 1, 1)
+        assert (totals.cost, totals.baseline_cost, totals.saved) == (12, 90, 66)
+        assert (totals.hits_by_tier, totals.misses, totals.cache_saved) == ({1: 1}, 1, 30)
+        assert totals.saved_by == {"routing": 36, "exact_cache": 30}
+
+    async def test_a_window_is_half_open(self, subject: Any) -> None:
+        first, second = billed(), billed()
+        second = msgspec.structs.replace(second, timestamp=first.timestamp + timedelta(seconds=1))
+        await subject.books.post(settled(second, first))
+        found = [each async for each in subject.events.between("here", first.timestamp, second.timestamp)]
+        assert found == [first]
+        assert [each async for each in subject.events.between("here", first.timestamp, second.timestamp + DAY)] == [
+            first,
+            second,
+        ]
+        assert (await subject.events.totals("here", second.timestamp)).requests == 1
+
+    async def test_totals_since_any_moment_are_exact(self, subject: Any) -> None:
+        """Also across minutes, hours and days."""
+        newest = billed().timestamp
+        ages = (0, 1, 59, 61, 3_599, 3_601, 90_000, 200_000)
+        events = [billed(timestamp=newest - timedelta(seconds=age)) for age in ages]
+        await subject.books.post(settled(*events))
+        for age in ages:
+            totals = await subject.events.totals("here", newest - timedelta(seconds=age))
+            assert totals.requests == sum(each <= age for each in ages), age
+
+    async def test_pages_are_newest_first_and_end(self, subject: Any) -> None:
+        events = [billed(model_selected=f"model-{number % 2}") for number in range(7)]
+        await subject.books.post(settled(*events, billed("there")))
+        ids = sorted((each.request_id for each in events), reverse=True)
+        first = await subject.events.newest("here", EventQuery(limit=4))
+        rest = await subject.events.newest("here", EventQuery(limit=4, before=first[-1].request_id))
+        assert [each.request_id for each in [*first, *rest]] == ids
+        odd = await subject.events.newest("here", EventQuery(model="model-1"))
+        assert {each.model_selected for each in odd} == {"model-1"}
+        assert len(odd) == 3
+
+    async def test_rollups_equal_the_sum_of_the_events(self, subject: Any) -> None:
+        """ST-5."""
+        start = floor(billed().timestamp, "day")
+        events = [
+            billed(
+                timestamp=start + timedelta(seconds=97 * number),
+                user_id=f"user-{number % 3}",
+                model_selected=f"model-{number % 2}",
+                latency_ms=float(number),
+                cost=None if number % 11 == 0 else number,
+            )
+            for number in range(60)
+        ]
+        for half in (events[:31], events[29:]):
+            await subject.books.post(settled(*half))
+        for granularity in GRANULARITIES:
+            by_hand, found = Sums(), Sums()
+            for each in events:
+                count(by_hand, each)
+            async for rollup in subject.rollups.between("here", granularity, start, start + DAY):
+                assert rollup.key.bucket == floor(rollup.key.bucket, granularity)
+                merge(found, rollup.sums)
+            assert found == by_hand
+
+    async def test_the_ledger_is_one_chain_for_each_org_and_adds_up(self, subject: Any) -> None:
+        """SV-1."""
+        for _ in range(3):
+            await subject.books.post(settled(billed(), billed("there"), billed()))
+        head = Head()
+        async for entry in subject.ledger.entries("here"):
+            assert fault(head, entry, BOOK) == ""
+            head = Head(entry.seq, entry.entry_hash)
+        assert head.seq == 6
+        assert (await subject.ledger.heads())["here"] == head
+        assert [entry.seq async for entry in subject.ledger.entries("here", after=4)] == [5, 6]
+
+    async def test_a_price_book_stays_as_it_was(self, subject: Any) -> None:
+        await subject.prices.save(BOOK)
+        await subject.prices.save(msgspec.structs.replace(BOOK, source="another"))
+        assert await subject.prices.find(BOOK.version) == BOOK
+        assert await subject.prices.find("none") is None
+        assert BOOK in await subject.prices.all()
+
+    async def test_what_is_swept_is_gone_and_its_totals_stay(self, subject: Any) -> None:
+        """CO-6: retention really deletes; rollups by day and the ledger stay."""
+        old, new = billed(), billed()
+        old = msgspec.structs.replace(old, timestamp=old.timestamp - 400 * DAY)
+        await subject.books.post(settled(old, new, billed("there", timestamp=old.timestamp)))
+        assert sorted(await subject.retention.orgs()) == ["here", "there"]
+        assert await subject.retention.sweep("here", new.timestamp - DAY) == 1
+        assert await subject.events.find("here", old.request_id) is None
+        assert await subject.decisions.find("here", old.request_id) is None
+        assert await subject.events.find("here", new.request_id) == new
+        assert (await subject.events.totals("here", None)).requests == 2
+        assert len([entry async for entry in subject.ledger.entries("here")]) == 2
+        assert (await subject.events.totals("there", None)).requests == 1
+
+    async def test_dead_letters_are_counted(self, subject: Any) -> None:
+        await subject.dead_letters.save(
+            [DeadLetter(source="journal", payload=b"\x00", error="why", timestamp=billed().timestamp)]
+        )
+        assert await subject.dead_letters.count() == 1
