@@ -12,7 +12,7 @@ import pytest
 from asahi_kernel.api.exchange import named
 from asahi_kernel.api.explain import tell
 from asahi_kernel.builtins.rules import Bounds, Cheapest, Explicit
-from asahi_kernel.choice import bounds_of, explain_choice, told
+from asahi_kernel.choice import bounds_of, considered, explain_choice, told
 from asahi_kernel.errors import Invalid, NoRoute, PluginError
 from asahi_kernel.gateway import Gateway
 from asahi_kernel.money import Prices, nano, per_million
@@ -145,17 +145,18 @@ def test_explain_tells_findings_bounds_and_intervals() -> None:
     estimated = estimate([Candidate(name="model-a", model=MODEL, cost=5, quality=4.0, latency_ms=80)])
     record = replace(
         decision(event()),
-        candidates=tuple(estimated),
+        candidates=tuple(map(considered, estimated)),
         findings=FOUND,
         required={"quality": 3.5, "latency_ms": 300, "cost": None},
         sources={"quality": "task", "latency_ms": "org"},
     )
-    record_told = tell(record)
+    record_told = tell(record, None)
     assert record_told["task"] == {"type": "faq", "confidence": 0.5, "matches": {"faq": 2}}
     assert record_told["difficulty"] == {"score": 0.2, "bucket": "easy", "predictor": "test-1"}
     assert record_told["required"]["source"] == {"quality": "task", "latency_ms": "org"}
     assert record_told["candidates"][0]["interval"] == (1.0, 2.0)
-    assert (tell(decision(event()))["difficulty"], tell(decision(event()))["task"]) == (None, {"type": "general"})
+    plain = tell(decision(event()), event())
+    assert (plain["difficulty"], plain["task"]) == (None, {"type": "general"})
 
 
 def test_guided_mode_is_refused_where_no_rule_heeds_preferences() -> None:

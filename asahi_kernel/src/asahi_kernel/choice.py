@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from asahi_kernel.answer import Alternative, Route
 from asahi_kernel.money import plain
+from asahi_kernel.records import Considered, RuleNote
 from asahi_kernel.types import Candidate, Completion, Hit
 
 if TYPE_CHECKING:
@@ -75,6 +76,27 @@ def bounds_of(terms: Terms, trace: Trace) -> tuple[Mapping[str, float | None], M
     if found is not None:
         sources |= {"quality": found.quality_source, "latency_ms": found.latency_source}
     return bounds, sources
+
+
+def considered(candidate: Candidate) -> Considered:
+    """A candidate without its model's profile."""
+    return Considered(
+        name=candidate.name,
+        quality=candidate.quality,
+        latency_ms=candidate.latency_ms,
+        cost=candidate.cost,
+        interval=candidate.interval,
+    )
+
+
+def notes(trace: Trace) -> tuple[RuleNote, ...]:
+    """Every rule's turn; the order of those left only where it is not that of the turn before."""
+    told, names = [], [each.name for each in trace.candidates]
+    for rule, verdict in trace.rules:
+        left = [name for name in names if name not in verdict.dropped] if verdict.dropped else names
+        names = [each.name for each in verdict.kept]
+        told.append(RuleNote(rule=rule, dropped=verdict.dropped, order=() if names == left else tuple(names)))
+    return tuple(told)
 
 
 def alternatives(request: Request, trace: Trace, chosen: str | None) -> tuple[Alternative, ...]:

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from asahi_kernel.types import Candidate, Findings, Usage
+from asahi_kernel.types import Findings, Usage
 
 Status: TypeAlias = Literal["ok", "denied", "failed", "aborted", "unknown"]
 
@@ -104,16 +104,27 @@ class Lookup(Struct, frozen=True, omit_defaults=True, kw_only=True):
     ms: float = 0.0
 
 
-class RuleNote(Struct, frozen=True, kw_only=True):
-    """One rule's turn: whom it dropped and why, and who was left in which order."""
+class Considered(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A model as it was considered: the estimates that its fate rested on, without its profile. `cost` is nUSD."""
+
+    name: str
+    quality: float
+    latency_ms: float
+    cost: int | None = None
+    interval: tuple[float, float] | None = None
+
+
+class RuleNote(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One rule's turn: whom it dropped and why. `order` names who was left, where the rule reordered them."""
 
     rule: str
-    dropped: Mapping[str, str]
-    kept: tuple[Candidate, ...]
+    dropped: Mapping[str, str] = {}
+    order: tuple[str, ...] = ()
 
 
 class Decision(Struct, frozen=True, kw_only=True):
-    """Why a request was answered as it was. Holds no prompt and no answer; money is nUSD."""
+    """Why a request was answered as it was, beside its event, which has the money and the attempts. Holds no prompt and
+    no answer."""
 
     request_id: str
     org_id: str
@@ -123,16 +134,10 @@ class Decision(Struct, frozen=True, kw_only=True):
     task_type: str
     required: Mapping[str, float | None]
     lookups: tuple[Lookup, ...]
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[Considered, ...]
     rules: tuple[RuleNote, ...]
     chosen: str | None
     reason: str
-    attempts: tuple[Attempt, ...]
-    cost: int | None
-    baseline_cost: int
-    saved: int
-    baseline_model: str | None
-    price_version: str | None
     sources: Mapping[str, str] = {}
     findings: Findings | None = None
 

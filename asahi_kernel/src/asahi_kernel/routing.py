@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from asahi_kernel.errors import AsahiError, NoRoute, PluginError, Unavailable
 from asahi_kernel.money import count_input, expect_output, plain
-from asahi_kernel.records import RuleNote
 from asahi_kernel.types import Candidate, Model, Verdict
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ async def route(gateway: Gateway, request: Request, principal: Principal, trace:
         raise Unavailable("no model is registered whose provider is configured", code="no_provider", retry_after=30)
     for name, rule in gateway.rules.items():
         verdict = _judged(name, candidates, await _ranked(gateway, name, rule.rank(request, principal, candidates)))
-        trace.rules.append(RuleNote(rule=name, dropped=verdict.dropped, kept=verdict.kept))
+        trace.rules.append((name, verdict))
         trace.relaxed += verdict.relaxed
         trace.required = verdict.required or trace.required
         if trace.findings is None and verdict.kept and verdict.kept[0].findings is not None:
@@ -109,7 +108,7 @@ def _judged(rule: str, given: Sequence[Candidate], ranking: Sequence[Candidate] 
 
 
 def _dead_end(gateway: Gateway, request: Request, trace: Trace, rule: str, given: Sequence[Candidate]) -> AsahiError:
-    dropped = trace.rules[-1].dropped
+    dropped = trace.rules[-1][1].dropped
     if rule == "health":
         wait_s = min(gateway.upstreams[each.model.provider].wait_s() for each in given)
         return Unavailable(

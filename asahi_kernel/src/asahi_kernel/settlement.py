@@ -9,7 +9,7 @@ import msgspec
 
 from asahi_kernel.answer import Answer, Bill
 from asahi_kernel.calling import Aborted
-from asahi_kernel.choice import TECHNIQUES, alternatives, bounds_of, told, untold
+from asahi_kernel.choice import TECHNIQUES, alternatives, bounds_of, considered, notes, told, untold
 from asahi_kernel.errors import AsahiError
 from asahi_kernel.money import count_input, expect_output
 from asahi_kernel.records import Decision, Event, Settled, Status
@@ -195,16 +195,10 @@ def _decision(request: Request, event: Event, trace: Trace) -> Decision:
         sources=sources,
         findings=trace.findings,
         lookups=tuple(trace.lookups),
-        candidates=trace.candidates,
-        rules=tuple(trace.rules),
+        candidates=tuple([considered(each) for each in trace.candidates]),
+        rules=notes(trace),
         chosen=event.model_selected or None,
         reason=event.routing_reason or (event.error or ""),
-        attempts=event.attempts,
-        cost=event.cost,
-        baseline_cost=event.baseline_cost,
-        saved=event.saved,
-        baseline_model=event.baseline_model,
-        price_version=event.price_version,
     )
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from asahi_kernel.identity import new_id
-from asahi_kernel.records import Attempt, Lookup, RuleNote
-from asahi_kernel.types import Candidate, Findings, Required
+from asahi_kernel.records import Attempt, Lookup
+from asahi_kernel.types import Candidate, Findings, Required, Verdict
 
 
 class Trace:
@@ -54,7 +54,7 @@ class Trace:
         self.lookups: list[Lookup] = []
         self.candidates: tuple[Candidate, ...] = ()
         self.ranked: Sequence[Candidate] = ()
-        self.rules: list[RuleNote] = []
+        self.rules: list[tuple[str, Verdict]] = []
         self.relaxed: tuple[str, ...] = ()
         self.findings: Findings | None = None
         self.required: Required | None = None

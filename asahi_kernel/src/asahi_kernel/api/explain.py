@@ -11,8 +11,7 @@ from asahi_kernel.api.access import principal_of
 from asahi_kernel.errors import Invalid, NotFound
 from asahi_kernel.identity import is_id
 from asahi_kernel.money import dollars
-from asahi_kernel.records import Attempt, Decision
-from asahi_kernel.types import Candidate
+from asahi_kernel.records import Attempt, Considered, Decision, Event
 
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
@@ -37,13 +36,14 @@ def explain_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
         own = decision is not None and principal.user is not None and decision.user_id == principal.user
         if decision is None or not (whole_org or own):
             raise NotFound("there is no such request")
-        return tell(decision)
+        event = await gateway.storage.events.find(principal.org, request_id)
+        return tell(decision, event)
 
     return [explain]
 
 
-def tell(decision: Decision) -> dict[str, Any]:
-    """A decision as JSON-ready data, money in dollars."""
+def tell(decision: Decision, event: Event | None) -> dict[str, Any]:
+    """A decision as JSON-ready data, money in dollars; money and attempts are those of its event."""
     budget = decision.required.get("cost")
     required = {**decision.required, "cost": None if budget is None else dollars(int(budget))}
     return {
@@ -64,24 +64,32 @@ def tell(decision: Decision) -> dict[str, Any]:
             }
             for each in decision.lookups
         ],
-        "rules": [
-            {
-                "rule": note.rule,
-                "dropped": [{"model": model, "reason": reason} for model, reason in note.dropped.items()],
-                "order": [each.name for each in note.kept],
-            }
-            for note in decision.rules
-        ],
+        "rules": _rules(decision),
         "candidates": [_candidate(each, decision) for each in decision.candidates],
-        "attempts": [_attempt(each) for each in decision.attempts],
-        "money": {
-            "cost": dollars(decision.cost),
-            "baseline_cost": dollars(decision.baseline_cost),
-            "saved": dollars(decision.saved),
-            "baseline_model": decision.baseline_model,
-            "price_version": decision.price_version,
-        },
+        "attempts": [_attempt(each) for each in event.attempts] if event else [],
+        "money": _money(event),
     }
+
+
+def _money(event: Event | None) -> dict[str, Any] | None:
+    if event is None:
+        return None
+    return {
+        "cost": dollars(event.cost),
+        "baseline_cost": dollars(event.baseline_cost),
+        "saved": dollars(event.saved),
+        "baseline_model": event.baseline_model,
+        "price_version": event.price_version,
+    }
+
+
+def _rules(decision: Decision) -> list[dict[str, Any]]:
+    told, names = [], [each.name for each in decision.candidates]
+    for note in decision.rules:
+        names = list(note.order) or [name for name in names if name not in note.dropped]
+        dropped = [{"model": model, "reason": reason} for model, reason in note.dropped.items()]
+        told.append({"rule": note.rule, "dropped": dropped, "order": names})
+    return told
 
 
 def _task(decision: Decision) -> dict[str, Any]:
@@ -98,7 +106,7 @@ def _difficulty(decision: Decision) -> dict[str, Any] | None:
     return {"score": found.score, "bucket": found.difficulty, "predictor": found.predictor}
 
 
-def _candidate(candidate: Candidate, decision: Decision) -> dict[str, Any]:
+def _candidate(candidate: Considered, decision: Decision) -> dict[str, Any]:
     told: dict[str, Any] = {
         "model": candidate.name,
         "predicted_quality": candidate.quality,

@@ -95,4 +95,5 @@ async def _explain(gateway: Gateway, answer: Answer) -> None:
     await gateway.journal.flush()
     decision = await gateway.storage.decisions.find("default", answer.request_id)
     if decision is not None:
-        click.echo(json.format(json.encode(tell(decision)), indent=2))
+        event = await gateway.storage.events.find("default", answer.request_id)
+        click.echo(json.format(json.encode(tell(decision, event)), indent=2))

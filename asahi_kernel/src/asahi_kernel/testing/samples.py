@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from asahi_kernel.identity import new_id
 from asahi_kernel.money import Prices, per_million
-from asahi_kernel.records import Decision, Event
+from asahi_kernel.records import Considered, Decision, Event, RuleNote
 from asahi_kernel.types import Candidate, Completion, Message, Model, Principal, Request, Usage
 
 ASK = Request(messages=(Message("user", "What is the capital of France?"),))
@@ -59,14 +59,9 @@ def decision(settled: Event) -> Decision:
         task_type="general",
         required={},
         lookups=(),
-        candidates=(candidate(),),
-        rules=(),
+        candidates=(Considered(name="model-a", quality=4.0, latency_ms=100, cost=1_000, interval=(3.5, 4.5)),),
+        rules=(RuleNote(rule="bounds", dropped={"model-b": "quality 3.00 < 3.50"}, order=("model-a",)),),
         chosen="model-a",
         reason="the only one",
-        attempts=(),
-        cost=settled.cost,
-        baseline_cost=settled.baseline_cost,
-        saved=settled.saved,
-        baseline_model=None,
-        price_version=None,
+        sources={"quality": "caller"},
     )
