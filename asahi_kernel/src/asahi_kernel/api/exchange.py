@@ -13,8 +13,8 @@ import msgspec
 from asahi_kernel import pipeline
 from asahi_kernel.answer import Answer
 from asahi_kernel.api.reply import Reply
-from asahi_kernel.calling import Aborted
 from asahi_kernel.errors import (
+    Aborted,
     AsahiError,
     Conflict,
     Denied,
