@@ -105,6 +105,7 @@ class Gateway:
         self.mock = False
         self.draining = False
         self.patience_s = 30.0
+        self.longest_s = 120.0
         self.opened = False
         self.refusal: AsahiError | None = None
         self.started = time.monotonic()
@@ -166,6 +167,8 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         gateway.witnesses = tuple(rule for rule in gateway.rules.values() if isinstance(rule, Witness))
         gateway.upstreams = await opener.upstreams()
         gateway.patience_s = max(each.resilience.timeout_s for each in gateway.upstreams.values())
+        streams_s = max(each.resilience.stream_timeout_s for each in gateway.upstreams.values())
+        gateway.longest_s = max(gateway.patience_s, streams_s)
         gateway.registry = build(settings, gateway.upstreams, mock=gateway.mock)
         gateway.sinks = await opener.all("sinks", settings.sinks, settings.sinks)
         gateway.journal = Journal(gateway.storage, gateway.sinks, gateway.faults, settings.journal)

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 _BATCH_S = 0.01
 _RETRY_S = 1.0
 _ADOPT_S = 10.0
+_CATCH_UP_S = 1.0
 _BATCH = 2_000
 _DEAD_LETTERS = 1_000
 
@@ -59,6 +60,7 @@ class Journal:
         self._tasks: list[asyncio.Task[None]] = []
         self.dead_letters: deque[DeadLetter] = deque(maxlen=_DEAD_LETTERS)
         self.recovered = 0
+        self._catching: asyncio.Task[None] | None = None
 
     @property
     def durable(self) -> bool:
@@ -139,6 +141,13 @@ class Journal:
                 for receipt in batch:
                     self._pending.popleft()
                     self._release(receipt)
+
+    async def catch_up(self) -> None:
+        """Let what was settled until now reach storage, for a second at most."""
+        if self._pending:
+            if self._catching is None or self._catching.done():
+                self._catching = asyncio.get_running_loop().create_task(self.flush())
+            await asyncio.wait({self._catching}, timeout=_CATCH_UP_S)
 
     async def _work(self) -> None:
         while True:
