@@ -275,8 +275,10 @@ class Forgetful:
     """A storage that loses every tenth event."""
 
     def __init__(self, inner):
-        self.inner, self.name = inner, "forgetful"
-        self.decisions, self.events, self.books = inner.decisions, inner.events, self
+        self.inner, self.books = inner, self
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
 
     async def post(self, batch):
         return await self.inner.books.post([each for each in batch if random.random() > 0.1])

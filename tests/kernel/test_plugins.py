@@ -16,9 +16,10 @@ from click.testing import CliRunner
 from asahi_kernel import PluginError
 from asahi_kernel.app import create_app
 from asahi_kernel.cli import cli
+from asahi_kernel.factory import Secret
 from asahi_kernel.gateway import Gateway, running
 from asahi_kernel.plugins import KINDS, load_plugins
-from asahi_kernel.settings import Cache, Governance, Routing, Settings
+from asahi_kernel.settings import Cache, Encryption, Governance, Journal, Routing, Settings
 
 Install = Callable[..., None]
 
@@ -242,6 +243,8 @@ def register_commands(cli):
 """
 TABLE = {"everything": {}}
 CHOSEN = Settings(
+    journal=Journal(mode="memory"),
+    encryption=Encryption(key=Secret("0" * 64)),
     storage="everything",
     counter="everything",
     auth="everything",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, get_args
 from asahi_kernel import books
 from asahi_kernel.draft import Draft
 from asahi_kernel.errors import (
+    Aborted,
     AsahiError,
     DeadlineExceeded,
     Exhausted,
@@ -20,6 +21,7 @@ from asahi_kernel.errors import (
 )
 from asahi_kernel.records import Attempt
 from asahi_kernel.resilience.retry import backoff
+from asahi_kernel.settlement import pledge
 from asahi_kernel.types import Candidate, Chunk, Completion, FinishReason, Usage
 
 if TYPE_CHECKING:
@@ -38,13 +40,6 @@ _USAGE = (Usage, type(None))
 _CREDENTIAL = frozenset({401, 429})
 #: The idle timer is moved only when it has fallen behind by this much: moving it on every chunk costs too much.
 _REARM_S = 0.5
-
-
-class Aborted(AsahiError):
-    """The client left, and the configuration says to stop paying."""
-
-    status = 499
-    code = "client_closed_request"
 
 
 class Broken(ProviderFailed):
@@ -84,6 +79,7 @@ class _Calls:
     ) -> None:
         self._gateway = gateway
         self._request = request
+        self._principal = principal
         self._org = principal.org
         self._trace = trace
         self._relay = relay
@@ -140,6 +136,7 @@ class _Calls:
         self._trace.model = candidate.name
         self._sent = False
         try:
+            await pledge(self._gateway, self._request, self._principal, self._trace, candidate)
             if self._relay is not None:
                 completion = await self._stream(upstream, outlet, candidate, draft, self._relay)
             else:

@@ -24,6 +24,8 @@ DEFAULT_PATH = Path("config/config.yaml")
 #: A provider credential in the environment configures that provider by itself.
 CREDENTIALS = {"anthropic": "ANTHROPIC_API_KEY", "openai": "OPENAI_API_KEY"}
 _RESERVED = {"ASAHI_CONFIG", "ASAHI_PLUGINS", "ASAHI_BOOTSTRAP_ADMIN_KEY"}
+#: Secrets with a variable of their own.
+_SECRETS = {"ASAHI_ENCRYPTION_KEY": "encryption.key", "ASAHI_ENCRYPTION_KEYS": "encryption.keys"}
 _REFERENCE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _UNKNOWN = re.compile(r"unknown field `([^`]+)`(?: - at `\$(.*)`)?")
 _AT = re.compile(r" - at `\$\.?(.*)`$")
@@ -81,7 +83,8 @@ def overlay(tree: Table, env: Mapping[str, str]) -> bool:
         if not variable.startswith("ASAHI_") or variable in _RESERVED:
             continue
         found = True
-        assign(tree, variable.removeprefix("ASAHI_").lower().replace("__", "."), _value(env[variable]), variable)
+        key = _SECRETS.get(variable) or variable.removeprefix("ASAHI_").lower().replace("__", ".")
+        assign(tree, key, _value(env[variable]), variable)
     return found or bool(env.get("ASAHI_BOOTSTRAP_ADMIN_KEY"))
 
 

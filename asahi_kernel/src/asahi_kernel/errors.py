@@ -125,6 +125,13 @@ class Exhausted(AsahiError):
     code = "rate_limited"
 
 
+class Aborted(AsahiError):
+    """The client left, and the configuration says to stop paying."""
+
+    status = 499
+    code = "client_closed_request"
+
+
 class ProviderFailed(AsahiError):
     """Every attempt failed; the details list the attempts by provider and status."""
 

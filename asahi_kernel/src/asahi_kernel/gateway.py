@@ -45,6 +45,7 @@ from asahi_kernel.resilience.flights import Flights
 from asahi_kernel.resilience.retry import RetryBudget
 from asahi_kernel.settings import Credential, Resilience, Settings, Table
 from asahi_kernel.upstream import Upstream
+from asahi_kernel.vault import Vault, ephemeral, open_vault
 
 DEFAULT_TIERS = ("exact", "semantic", "intermediate")
 DEFAULT_RULES = (
@@ -73,6 +74,7 @@ class Gateway:
     authenticator: Authenticator
     registry: Registry
     journal: Journal
+    vault: Vault
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -103,6 +105,7 @@ class Gateway:
         self.mock = False
         self.draining = False
         self.patience_s = 30.0
+        self.longest_s = 120.0
         self.opened = False
         self.refusal: AsahiError | None = None
         self.started = time.monotonic()
@@ -139,6 +142,8 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
     settings = gateway.settings
     async with AsyncExitStack() as stack:
         opener = _Opener(gateway, plugins, stack)
+        gateway.vault = _vault(settings)
+        gateway.salts = Salts(gateway.vault.derive("cache"))
         gateway.storage = await opener.one("storages", "storage", settings.storage)
         gateway.counter = await opener.one("counters", "counter", settings.counter)
         gateway.embedders = await opener.all("embedders", settings.embedders, settings.embedders)
@@ -162,14 +167,23 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         gateway.witnesses = tuple(rule for rule in gateway.rules.values() if isinstance(rule, Witness))
         gateway.upstreams = await opener.upstreams()
         gateway.patience_s = max(each.resilience.timeout_s for each in gateway.upstreams.values())
+        streams_s = max(each.resilience.stream_timeout_s for each in gateway.upstreams.values())
+        gateway.longest_s = max(gateway.patience_s, streams_s)
         gateway.registry = build(settings, gateway.upstreams, mock=gateway.mock)
         gateway.sinks = await opener.all("sinks", settings.sinks, settings.sinks)
-        gateway.journal = Journal(gateway.storage, gateway.sinks, gateway.faults)
+        gateway.journal = Journal(gateway.storage, gateway.sinks, gateway.faults, settings.journal)
+        await gateway.journal.open(gateway.registry.book())
         stack.push_async_callback(gateway.journal.close)
         await opener.all("services", settings.services, settings.services)
         stack.push_async_callback(gateway.drain, _LAST_S)
         gateway.opened = True
         yield gateway
+
+
+def _vault(settings: Settings) -> Vault:
+    """What ends with the process needs no key that stays."""
+    kept = settings.storage != "memory" or settings.encryption.key or settings.encryption.keys
+    return open_vault(settings.encryption) if kept else ephemeral()
 
 
 class _Opener:

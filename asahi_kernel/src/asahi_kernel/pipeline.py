@@ -55,7 +55,10 @@ async def infer(
         settle_failure(gateway, request, principal, trace, error)
         raise
     else:
-        return settle(gateway, request, principal, trace, completion, hit)
+        answer = settle(gateway, request, principal, trace, completion, hit)
+        if trace.dispatched:
+            await gateway.journal.kept(trace.receipt)
+        return answer
     finally:
         await close(gateway, principal, trace)
 
@@ -114,6 +117,7 @@ async def pay(
     gateway: Gateway, request: Request, principal: Principal, trace: Trace, relay: Relay | None
 ) -> Completion:
     """What a miss costs: shaped, routed, reserved, called, released, remembered."""
+    gateway.journal.admit()
     with gateway.flights.lead(trace.key) as flight:
         shaped = render(await shape(gateway, request, principal))
         ranked = await route(gateway, shaped, principal, trace)

@@ -276,7 +276,8 @@ class Idempotency(Protocol):
     """Answers by `Idempotency-Key`, kept for a day. Claiming is atomic: of two callers one gets the claim."""
 
     async def claim(self, claim: Claim) -> Kept | None:
-        """None when the claim is now the caller's, else what is kept under that key."""
+        """None when the claim is now the caller's, else what is kept under that key. A claim whose lease ran out
+        without an answer is anybody's again."""
 
     async def keep(self, claim: Claim, kept: Kept) -> None: ...
     async def release(self, claim: Claim) -> None: ...

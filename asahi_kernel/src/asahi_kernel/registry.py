@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 
 import msgspec
 
 from asahi_kernel import pricing
 from asahi_kernel.config import near
 from asahi_kernel.errors import ConfigError, Invalid
+from asahi_kernel.ledger import Book
 from asahi_kernel.money import Prices, per_million
 from asahi_kernel.settings import ModelProfile, Settings
 from asahi_kernel.types import Model
@@ -100,6 +102,15 @@ class Registry:
             hint = near(name, [*self.by_name, *self.aliases])
             raise UnknownModel(f"there is no model {name[:64]!r}. {hint}GET /models lists them all", param="model")
         return model
+
+    def book(self) -> Book:
+        """The prices in force, as the ledger is verified by."""
+        return Book(
+            version=self.models[0].price_version if self.models else "none",
+            effective_from=datetime.now(UTC).date().isoformat(),
+            source=", ".join(sorted({model.price_source for model in self.models})),
+            prices={model.name: model.prices for model in self.models if model.prices is not None},
+        )
 
     def _baseline(self, name: str | None) -> Model | None:
         if name is not None:

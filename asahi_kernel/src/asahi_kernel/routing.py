@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from asahi_kernel.errors import AsahiError, NoRoute, PluginError, Unavailable
 from asahi_kernel.money import count_input, expect_output, plain
-from asahi_kernel.types import Candidate, Model, Verdict
+from asahi_kernel.types import Candidate, Model, Usage, Verdict
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
@@ -62,11 +62,17 @@ def worst_case(request: Request) -> Callable[[Candidate], int]:
     """What a candidate may cost at most, in nUSD: a tenth more input than estimated, and all the output it may give."""
 
     def cost(candidate: Candidate) -> int:
-        prices, model = candidate.model.prices, candidate.model
-        most = min(request.max_tokens or model.max_output_tokens, model.max_output_tokens) * request.n
-        return 0 if prices is None else prices.plain(-(-candidate.input_tokens * 11 // 10), most)
+        prices, usage = candidate.model.prices, most_usage(request, candidate)
+        return 0 if prices is None else prices.plain(usage.input_tokens, usage.output_tokens)
 
     return cost
+
+
+def most_usage(request: Request, candidate: Candidate) -> Usage:
+    """The tokens behind the worst case."""
+    model = candidate.model
+    most = min(request.max_tokens or model.max_output_tokens, model.max_output_tokens) * request.n
+    return Usage(-(-candidate.input_tokens * 11 // 10), most, source="estimated")
 
 
 def _note(trace: Trace, estimated: Sequence[Candidate]) -> None:

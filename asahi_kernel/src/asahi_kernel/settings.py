@@ -128,6 +128,24 @@ class Resilience(Config, frozen=True):
     breaker: BreakerSettings = BreakerSettings()
 
 
+class Journal(Config, frozen=True):
+    """The record of every paid call, on disk before its answer is out. `durable` waits for the disk, `async` follows
+    within 100 ms, `memory` keeps nothing. None means durable, but memory for the memory storage. Sizes are in bytes."""
+
+    dir: str = "data/journal"
+    mode: Literal["durable", "async", "memory"] | None = None
+    segment_bytes: Annotated[int, Meta(ge=1 << 16)] = 64 << 20
+
+
+class Encryption(Config, frozen=True):
+    """The keys that seal stored values: `ASAHI_ENCRYPTION_KEYS` (`id:key,id:key`; the first seals, all open), else
+    `ASAHI_ENCRYPTION_KEY`, else one that is made once in `dir`."""
+
+    dir: str = "data/keys"
+    key: Secret | None = None
+    keys: Secret | None = None
+
+
 class Logging(Config, frozen=True):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     format: Literal["json", "text"] = "json"
@@ -151,6 +169,8 @@ class Settings(Config, frozen=True):
     cache: Cache = Cache()
     governance: Governance = Governance()
     streams: Streams = Streams()
+    journal: Journal = Journal()
+    encryption: Encryption = Encryption()
     logging: Logging = Logging()
     providers: dict[str, Table] = {}
     embedders: dict[str, Table] = {}

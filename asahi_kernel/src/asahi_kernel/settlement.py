@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from asahi_kernel.answer import Answer, Bill
-from asahi_kernel.calling import Aborted
 from asahi_kernel.choice import TECHNIQUES, alternatives, bounds_of, considered, notes, told, untold
-from asahi_kernel.errors import AsahiError
+from asahi_kernel.errors import Aborted, AsahiError
 from asahi_kernel.money import count_input, expect_output
-from asahi_kernel.records import Decision, Event, Settled, Status
+from asahi_kernel.records import Attempt, Decision, Event, Settled, Status
+from asahi_kernel.routing import most_usage
 from asahi_kernel.types import Candidate, Completion, Hit, Model, Terms, Usage
 
 if TYPE_CHECKING:
@@ -98,6 +98,74 @@ def settle_failure(
     _record(gateway, request, principal, trace, status, code, _unanswered(request, trace))
 
 
+async def pledge(gateway: Gateway, request: Request, principal: Principal, trace: Trace, candidate: Candidate) -> None:
+    """Before a call is paid for: have in the journal what it comes to if nothing more is ever heard of it. That is the
+    worst case. Raises `Unavailable` when the journal cannot be written."""
+    if gateway.journal.mode == "memory":
+        return
+    attempt = _unheard(request, trace, candidate)
+    attempts = (*trace.attempts, attempt)
+    cost = None if None in (paid := [each.cost for each in attempts]) else sum(each or 0 for each in paid)
+    terms = request.terms
+    event = Event(
+        request_id=trace.request_id,
+        timestamp=trace.timestamp,
+        org_id=principal.org,
+        user_id=principal.user,
+        key_id=principal.key_id,
+        route=trace.route,
+        status="unknown",
+        error="outcome_unknown",
+        client_request_id=terms.client_request_id,
+        routing_mode=terms.mode,
+        model_requested=request.model or terms.baseline,
+        model_selected=candidate.name,
+        provider=candidate.model.provider,
+        input_tokens=attempt.usage.input_tokens,
+        billed_tokens=sum(each.usage.total_tokens for each in attempts if each.billed),
+        usage_source="estimated",
+        cost=cost,
+        saved=-(cost or 0),
+        saved_by={"failed_attempts": -cost} if cost else {},
+        price_version=candidate.model.price_version,
+        tags=terms.tags,
+        attempts=attempts,
+        warnings=("usage_estimated",),
+    )
+    await gateway.journal.intend(trace.receipt, Settled(event, _undecided(event)))
+
+
+def _unheard(request: Request, trace: Trace, candidate: Candidate) -> Attempt:
+    usage = most_usage(request, candidate)
+    prices = candidate.model.prices
+    return Attempt(
+        n=len(trace.attempts) + 1,
+        provider=candidate.model.provider,
+        model=candidate.name,
+        outcome="unknown",
+        usage=usage,
+        cost=None if prices is None else prices.cost(usage),
+        billed=True,
+    )
+
+
+def _undecided(event: Event) -> Decision:
+    return Decision(
+        request_id=event.request_id,
+        org_id=event.org_id,
+        user_id=event.user_id,
+        timestamp=event.timestamp,
+        mode=event.routing_mode,
+        task_type=event.task_type,
+        required={},
+        lookups=(),
+        candidates=(),
+        rules=(),
+        chosen=event.model_selected,
+        reason="the gateway stopped before it heard how this call ended; the worst case is charged",
+    )
+
+
 def _unanswered(request: Request, trace: Trace) -> Answer:
     """What there is to tell of a request without an answer: the last model asked, and what was billed."""
     last = trace.attempts[-1] if trace.attempts else None
@@ -134,7 +202,7 @@ def _record(
         cache_similarity=hit.similarity if hit else None,
         cache_entry_id=hit.entry_id if hit else None,
     )
-    gateway.journal.add(Settled(event, _decision(request, event, trace)))
+    gateway.journal.add(trace.receipt, Settled(event, _decision(request, event, trace)))
 
 
 def _event(terms: Terms, principal: Principal, trace: Trace, answer: Answer) -> Event:

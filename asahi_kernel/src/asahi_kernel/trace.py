@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from asahi_kernel.identity import new_id
+from asahi_kernel.journal import Receipt
 from asahi_kernel.records import Attempt, Lookup
 from asahi_kernel.types import Candidate, Findings, Required, Verdict
 
@@ -28,6 +29,7 @@ class Trace:
         "lookups",
         "model",
         "ranked",
+        "receipt",
         "relaxed",
         "request_id",
         "required",
@@ -61,6 +63,7 @@ class Trace:
         self.attempts: list[Attempt] = []
         self.warnings: list[str] = []
         self.ttft_ms: float | None = None
+        self.receipt = Receipt()
 
     def mark(self, stage: str) -> None:
         """All time since the last mark went to this stage."""

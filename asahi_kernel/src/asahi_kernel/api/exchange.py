@@ -13,8 +13,9 @@ import msgspec
 from asahi_kernel import pipeline
 from asahi_kernel.answer import Answer
 from asahi_kernel.api.reply import Reply
-from asahi_kernel.calling import Aborted
+from asahi_kernel.api.stored import stored
 from asahi_kernel.errors import (
+    Aborted,
     AsahiError,
     Conflict,
     Denied,
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _JSON = b"application/json"
+#: What an answer may take beyond its provider's longest time before its claim lapses.
+_MARGIN_S = 30.0
 
 
 class StreamWriter(Protocol):
@@ -126,8 +129,9 @@ class Exchange:
             key=key,
             fingerprint=digest,
             request_id=trace.request_id,
+            lease_s=self._gateway.longest_s + _MARGIN_S,
         )
-        kept = await self._gateway.storage.idempotency.claim(claim)
+        kept = await stored(self._gateway, self._gateway.storage.idempotency.claim(claim))
         if kept is None:
             reply.claim = claim
             return False

@@ -8,6 +8,7 @@ from litestar import Request, get
 from litestar.params import FromPath
 
 from asahi_kernel.api.access import principal_of
+from asahi_kernel.api.stored import stored
 from asahi_kernel.errors import Invalid, NotFound
 from asahi_kernel.identity import is_id
 from asahi_kernel.money import dollars
@@ -28,15 +29,15 @@ def explain_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
                 "a request id has 26 letters and digits, as in the header x-asahi-request-id", param="request_id"
             )
         principal = principal_of(request)
-        decision = await gateway.storage.decisions.find(principal.org, request_id)
+        decision = await stored(gateway, gateway.storage.decisions.find(principal.org, request_id))
         if decision is None:
-            await gateway.journal.flush()
-            decision = await gateway.storage.decisions.find(principal.org, request_id)
+            await gateway.journal.catch_up()
+            decision = await stored(gateway, gateway.storage.decisions.find(principal.org, request_id))
         whole_org = "view_metrics" in principal.permissions
         own = decision is not None and principal.user is not None and decision.user_id == principal.user
         if decision is None or not (whole_org or own):
             raise NotFound("there is no such request")
-        event = await gateway.storage.events.find(principal.org, request_id)
+        event = await stored(gateway, gateway.storage.events.find(principal.org, request_id))
         return tell(decision, event)
 
     return [explain]

@@ -10,6 +10,7 @@ from litestar import Request, post
 from msgspec import Meta, Struct
 
 from asahi_kernel.api.access import principal_of
+from asahi_kernel.api.stored import stored
 from asahi_kernel.errors import Invalid, NotFound, UnsupportedMediaType
 from asahi_kernel.identity import is_id
 from asahi_kernel.records import Observation
@@ -101,10 +102,10 @@ async def teach(gateway: Gateway, event: Event, principal: Principal, quality: f
 
 
 async def _find(gateway: Gateway, org: str, request_id: str) -> Event:
-    event = await gateway.storage.events.find(org, request_id)
+    event = await stored(gateway, gateway.storage.events.find(org, request_id))
     if event is None:
-        await gateway.journal.flush()
-        event = await gateway.storage.events.find(org, request_id)
+        await gateway.journal.catch_up()
+        event = await stored(gateway, gateway.storage.events.find(org, request_id))
     if event is None:
         raise NotFound("there is no such request")
     return event

@@ -62,7 +62,8 @@ def health_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
 async def examine(gateway: Gateway) -> Health:
     """Look at every component once."""
     components = {gateway.storage.name: await _storage(gateway)}
-    components["journal"] = "degraded" if gateway.journal.lag > 10_000 else "healthy"
+    behind = gateway.journal.lag > 10_000 or gateway.journal.failing
+    components["journal"] = "degraded" if behind else "healthy"
     components |= {
         f"cache.{name}": "degraded" if gateway.tier_breakers[name].open else "healthy" for name in gateway.tiers
     }
@@ -87,8 +88,14 @@ def warnings(gateway: Gateway) -> list[str]:
         found.append("answers come from the mock provider: no provider is configured")
     if gateway.storage.name == "memory":
         found.append("storage is memory: events and totals end with the process")
-    if not gateway.journal.durable:
+    if gateway.journal.mode == "memory":
         found.append("the journal is in memory: a crash loses the events of the last moments")
+    elif gateway.journal.mode == "async":
+        found.append("the journal is async: a power cut loses up to 100 ms of charges")
+    if gateway.faults["dead_letters"]:
+        found.append(f"{gateway.faults['dead_letters']} events are dead letters: storage could not take them")
+    if not gateway.vault.configured and gateway.storage.name != "memory":
+        found.append("the encryption key was made on this host: set ASAHI_ENCRYPTION_KEY before there is a second one")
     return found
 
 

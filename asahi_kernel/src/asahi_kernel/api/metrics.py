@@ -10,6 +10,7 @@ from litestar import Request, Response, get
 from litestar.params import FromQuery
 
 from asahi_kernel.api.access import principal_of
+from asahi_kernel.api.stored import stored
 from asahi_kernel.errors import Invalid
 from asahi_kernel.money import dollars
 from asahi_kernel.records import Totals
@@ -29,9 +30,9 @@ def metrics_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
         if period != "all" and period not in PERIODS:
             raise Invalid(f"period must be one of: {', '.join(PERIODS)}, all", param="period")
         principal = principal_of(request)
-        await gateway.journal.flush()
+        await gateway.journal.catch_up()
         since = None if period == "all" else datetime.now(UTC) - PERIODS[period]
-        totals = await gateway.storage.events.totals(principal.org, since)
+        totals = await stored(gateway, gateway.storage.events.totals(principal.org, since))
         cached = sum([len(await tier.entries(principal.org)) for tier in gateway.tiers.values()])
         told = tell(gateway, totals, cached)
         if "view_cost" not in principal.permissions:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
+from asahi_kernel.api.stored import stored
+from asahi_kernel.errors import AsahiError
 from asahi_kernel.records import Claim, Kept
 from asahi_kernel.wire.headers import request_headers
 
@@ -11,6 +14,9 @@ if TYPE_CHECKING:
     from litestar.types import Send
 
     from asahi_kernel.gateway import Gateway
+    from asahi_kernel.protocols import Idempotency
+
+log = logging.getLogger(__name__)
 
 #: An answer with one of these says "not now": it is not kept, so that the same key may try again.
 _PASSING = frozenset({408, 409, 425, 429, 499})
@@ -61,7 +67,13 @@ class Reply:
         """Keep a whole answer under its claim; give the claim back where there is none to keep."""
         if self.claim is None:
             return
-        store = gateway.storage.idempotency
+        try:
+            await stored(gateway, self._settled(gateway.storage.idempotency))
+        except AsahiError:
+            log.warning("the answer to an Idempotency-Key could not be kept; its claim lapses")
+
+    async def _settled(self, store: Idempotency) -> None:
+        assert self.claim is not None
         if self.ended and not self.broken and self._status < 500 and self._status not in _PASSING:
             body = b"".join(self._parts)
             kept = Kept(fingerprint=self.claim.fingerprint, status=self._status, headers=self._headers, body=body)

@@ -13,7 +13,7 @@ _MAX_BYTES = 64 << 20
 
 
 class MemoryIdempotency:
-    """Keeps answers for a day from their claim.
+    """Keeps answers for a day.
 
     When an org's are too many bytes together its oldest go first, but never a claim whose request is still under way:
     that one would be paid for twice.
@@ -26,25 +26,24 @@ class MemoryIdempotency:
 
     async def claim(self, claim: Claim) -> Kept | None:
         name = _name(claim)
-        at, kept = self._kept.get(name, (0.0, None))
-        if kept is not None and at > self._clock() - _DAY_S:
+        until, kept = self._kept.get(name, (0.0, None))
+        if kept is not None and until > self._clock():
             return kept
         self._drop(name)
-        self._put(name, self._clock(), Kept(fingerprint=claim.fingerprint))
+        self._put(name, self._clock() + claim.lease_s, Kept(fingerprint=claim.fingerprint))
         return None
 
     async def keep(self, claim: Claim, kept: Kept) -> None:
         name = _name(claim)
-        at, _ = self._kept.get(name, (self._clock(), None))
         self._drop(name)
-        self._put(name, at, kept)
+        self._put(name, self._clock() + _DAY_S, kept)
 
     async def release(self, claim: Claim) -> None:
         self._drop(_name(claim))
 
-    def _put(self, name: tuple[str, str, str], at: float, kept: Kept) -> None:
+    def _put(self, name: tuple[str, str, str], until: float, kept: Kept) -> None:
         org = name[0]
-        self._kept[name] = at, kept
+        self._kept[name] = until, kept
         self._bytes[org] = self._bytes.get(org, 0) + _size(kept)
         if self._bytes[org] > _MAX_BYTES:
             for oldest in [each for each, (_, old) in self._kept.items() if each[0] == org and old.status]:

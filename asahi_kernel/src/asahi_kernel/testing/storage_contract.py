@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 
+from asahi_kernel.identity import new_id
 from asahi_kernel.ledger import Book, Head, fault
 from asahi_kernel.money import Prices
-from asahi_kernel.records import Attempt, DeadLetter, Event, EventQuery, Settled
+from asahi_kernel.records import Attempt, Claim, DeadLetter, Event, EventQuery, Kept, Settled
 from asahi_kernel.rollups import GRANULARITIES, Sums, count, floor, merge
 from asahi_kernel.testing.contracts import Contract
 from asahi_kernel.testing.samples import decision, event
@@ -46,6 +48,12 @@ def billed(org: str = "here", **fields: object) -> Event:
         "tags": {"team": "Ünïcode ✓"},
     }
     return event(org, **(given | fields))
+
+
+def claim(**fields: object) -> Claim:
+    """A claim to one key."""
+    given: dict[str, object] = {"org_id": "here", "route": "/infer", "key": "k", "fingerprint": b"f"}
+    return Claim(request_id=new_id(), **(given | fields))  # type: ignore[arg-type]
 
 
 class StorageContract(Contract):
@@ -167,6 +175,31 @@ class StorageContract(Contract):
         assert (await subject.events.totals("here", None)).requests == 2
         assert len([entry async for entry in subject.ledger.entries("here")]) == 2
         assert (await subject.events.totals("there", None)).requests == 1
+
+    async def test_an_idempotency_key_is_claimed_once_by_its_org_and_route(self, subject: Any) -> None:
+        """A10."""
+        store, kept = subject.idempotency, Kept(fingerprint=b"f", status=200, headers=((b"a", b"b"),), body=b"\x00{}")
+        assert await store.claim(claim()) is None
+        assert (await store.claim(claim())).status == 0
+        assert await store.claim(claim(org_id="there")) is None
+        assert await store.claim(claim(route="/v1/messages")) is None
+        await store.keep(claim(), kept)
+        assert await store.claim(claim(fingerprint=b"g")) == kept
+        await store.release(claim(org_id="there"))
+        assert await store.claim(claim(org_id="there")) is None
+
+    async def test_a_claim_lapses_with_its_maker_and_an_answer_does_not(self, subject: Any) -> None:
+        store = subject.idempotency
+        assert await store.claim(claim(lease_s=0.05)) is None
+        assert await store.claim(claim(key="other", lease_s=0.05)) is None
+        await store.keep(claim(key="other"), Kept(fingerprint=b"f", status=200))
+        await asyncio.sleep(0.1)
+        assert await store.claim(claim()) is None
+        assert (await store.claim(claim(key="other"))).status == 200
+
+    async def test_of_many_callers_one_gets_the_claim(self, subject: Any) -> None:
+        found = await asyncio.gather(*[subject.idempotency.claim(claim()) for _ in range(50)])
+        assert found.count(None) == 1
 
     async def test_dead_letters_are_counted(self, subject: Any) -> None:
         await subject.dead_letters.save(
