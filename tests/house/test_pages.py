@@ -174,6 +174,7 @@ def test_a_toml_or_json_block_parses(block: Block) -> None:
 @of("console")
 def test_a_console_blocks_commands_exist(block: Block) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    load_plugins().manager.hook.register_commands(cli=cli)
     for line in block.text.splitlines():
         assert line.startswith("$ "), block.place
         match line.split()[1:]:

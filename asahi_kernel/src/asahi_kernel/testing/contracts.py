@@ -17,6 +17,7 @@ from asahi_kernel.protocols import EvictingTier
 from asahi_kernel.settings import Settings
 from asahi_kernel.testing.samples import ASK, HERE, MODEL, PARIS, THERE, candidate, event
 from asahi_kernel.types import Completion, Model, Principal, Request, Verdict
+from asahi_kernel.vault import ephemeral
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
 
@@ -34,7 +35,9 @@ class Contract:
 
     @pytest.fixture
     def gateway(self) -> Gateway:
-        return Gateway(Settings(profile="development"))
+        gateway = Gateway(Settings(profile="development"))
+        gateway.vault = ephemeral()
+        return gateway
 
     @pytest.fixture
     async def subject(self, gateway: Gateway) -> AsyncIterator[Any]:

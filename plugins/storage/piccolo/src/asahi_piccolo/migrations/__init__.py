@@ -1,0 +1,12 @@
+"""The migrations, in order. Each says which tables it creates and which indexes; what has run is never changed.
+
+A later one that adds columns lists them in `ADDS`: table → column name → column.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from asahi_piccolo.migrations import m0001_books, m0002_governance, m0003_operations
+
+ALL: tuple[ModuleType, ...] = (m0001_books, m0002_governance, m0003_operations)

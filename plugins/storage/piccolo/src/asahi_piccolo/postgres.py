@@ -1,0 +1,183 @@
+"""PostgreSQL: a pool that connects when first asked and again after every loss, and never waits without an end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from asahi_piccolo.database import Gate, Lock, Row, Statement, Value, unavailable
+from asahi_piccolo.failures import postgres_failures
+
+if TYPE_CHECKING:
+    from asyncpg import Connection, Pool
+
+T = TypeVar("T")
+#: The server ends a statement by itself; a frozen one cannot, so we wait a little longer and then hang up.
+_GRACE_S = 1.0
+#: After a failed connection others are not tried for so long: a dead database costs each caller nothing.
+_REST_S = 0.3
+_IDLE_S = 300.0
+
+
+class Postgres:
+    """A database. Nothing is connected before the first statement."""
+
+    def __init__(self, url: str, pool_size: int, timeout_ms: int, gate: Gate) -> None:
+        self._url = url
+        self._size = pool_size
+        self._timeout_s = timeout_ms / 1e3
+        self._gate = gate
+        self._pool: Pool[Any] | None = None
+        self._opening = asyncio.Lock()
+        self._resting_until = 0.0
+
+    async def fetch(self, statement: Statement, *values: Value) -> Sequence[Row]:
+        """A read whose connection turns out to be dead is asked once more, on another."""
+        self._gate.check()
+        for last in (False, True):
+            async with self._connection() as connection:
+                try:
+                    with postgres_failures():
+                        found = await self._bounded(connection, connection.fetch(statement.postgres, *values))
+                        return [dict(each) for each in found]
+                except Exception:
+                    if last or not connection.is_closed():
+                        raise
+        raise AssertionError
+
+    @asynccontextmanager
+    async def transaction(self, lock: Lock | None = None) -> AsyncIterator[_Session]:
+        self._gate.check()
+        async with self._connection() as connection:
+            session = _Session(connection, self)
+            await session.begin(lock)
+            try:
+                yield session
+            except BaseException:
+                await asyncio.shield(session.undo())
+                raise
+            await session.commit()
+
+    async def ping(self) -> None:
+        await self.fetch(Statement("SELECT 1"))
+
+    async def close(self) -> None:
+        if self._pool is not None:
+            try:
+                async with asyncio.timeout(_GRACE_S):
+                    await self._pool.close()
+            except TimeoutError:
+                self._pool.terminate()
+
+    async def _bounded(self, connection: Connection[Any], work: Coroutine[Any, Any, T]) -> T:
+        """Hangs up on a server that does not answer. asyncpg itself would ask it, over a new connection, to stop."""
+        running = asyncio.get_running_loop().create_task(work)
+        try:
+            done, _ = await asyncio.wait({running}, timeout=self._timeout_s + _GRACE_S)
+        except asyncio.CancelledError:
+            await _hang_up(connection, running)
+            raise
+        if not done:
+            await _hang_up(connection, running)
+            raise TimeoutError
+        return running.result()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection[Any]]:
+        if time.monotonic() < self._resting_until:
+            raise unavailable("the database cannot be reached")
+        with postgres_failures():
+            pool = await self._opened()
+            connection: Any = await self._acquired(pool)
+        try:
+            yield connection
+        finally:
+            await asyncio.shield(pool.release(connection, timeout=self._timeout_s))
+
+    async def _acquired(self, pool: Pool[Any]) -> Any:
+        try:
+            return await pool.acquire(timeout=self._timeout_s)
+        except TimeoutError:
+            if pool.get_size() - pool.get_idle_size() >= self._size:
+                raise unavailable("all connections to the database are in use") from None
+            self._resting_until = time.monotonic() + _REST_S
+            raise
+        except Exception:
+            self._resting_until = time.monotonic() + _REST_S
+            raise
+
+    async def _opened(self) -> Pool[Any]:
+        if self._pool is None:
+            async with self._opening:
+                if self._pool is None:
+                    self._pool = await self._new_pool()
+        return self._pool
+
+    async def _new_pool(self) -> Pool[Any]:
+        import asyncpg
+
+        settings = {"application_name": "asahi", "statement_timeout": str(round(self._timeout_s * 1e3))}
+        return await asyncpg.create_pool(
+            self._url,
+            min_size=0,
+            max_size=self._size,
+            timeout=self._timeout_s,
+            max_inactive_connection_lifetime=_IDLE_S,
+            server_settings=settings,
+        )
+
+
+class _Session:
+    def __init__(self, connection: Connection[Any], database: Postgres) -> None:
+        self._connection = connection
+        self._database = database
+        self._transaction = connection.transaction()
+
+    async def begin(self, lock: Lock | None) -> None:
+        await self._do(self._transaction.start())
+        if lock is not None:
+            await self._do(self._connection.execute("SELECT pg_advisory_xact_lock($1)", lock.number))
+
+    async def commit(self) -> None:
+        await self._do(self._transaction.commit())
+
+    async def undo(self) -> None:
+        """A connection that is gone has undone it by itself, and one that cannot undo is hung up on."""
+        if not self._connection.is_closed():
+            try:
+                await self._do(self._transaction.rollback())
+            except Exception:  # noqa: BLE001 - the first error is the one to tell
+                self._connection.terminate()
+
+    async def fetch(self, statement: Statement, *values: Value) -> Sequence[Row]:
+        found = await self._do(self._connection.fetch(statement.postgres, *values))
+        return [dict(each) for each in found]
+
+    async def run(self, statement: Statement, *values: Value) -> int:
+        told = await self._do(self._connection.execute(statement.postgres, *values))
+        count = told.rpartition(" ")[2]
+        return int(count) if count.isdigit() else 0
+
+    async def many(self, statement: Statement, rows: Sequence[Sequence[Value]]) -> None:
+        if rows:
+            await self._do(self._connection.executemany(statement.postgres, rows))
+
+    async def load(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> None:
+        copying = self._connection.copy_records_to_table(table, columns=list(columns), records=rows)
+        await self._do(copying)
+
+    async def _do(self, work: Coroutine[Any, Any, T]) -> T:
+        with postgres_failures():
+            return await self._database._bounded(self._connection, work)
+
+
+async def _hang_up(connection: Connection[Any], running: asyncio.Task[Any]) -> None:
+    connection.terminate()
+    await asyncio.wait({running}, timeout=_GRACE_S)
+    if not running.done():
+        running.cancel()
+    elif not running.cancelled():
+        running.exception()

@@ -1,0 +1,152 @@
+"""Rollups as rows: added to by the books in the same transaction as the events, so they always equal their sum."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+
+from asahi_kernel.rollups import Granularity, Key, Rollup, Sums
+from asahi_piccolo.database import Database, Row, Session, Statement
+from asahi_piccolo.eventrows import moment
+from asahi_piccolo.sqlite import stamp
+
+_KEY = ("org_id", "granularity", "bucket", "user_id", "key_id", "model", "task_type", "agent_type", "cache_tier")
+_NUMBERS = {
+    "requests": "requests",
+    "hits": "hits",
+    "misses": "misses",
+    "errors": "errors",
+    "unpriced": "unpriced",
+    "input_tokens": "input_tokens",
+    "output_tokens": "output_tokens",
+    "cost": "cost_nano",
+    "baseline_cost": "baseline_nano",
+    "overhead_cost": "overhead_nano",
+    "saved": "saved_nano",
+    "cache_saved": "cache_saved_nano",
+    "latency_us": "latency_us",
+    "quality_milli": "quality_milli",
+    "quality_count": "quality_count",
+}
+_CHUNK = 2_000
+
+#: What the documents hold so far. Numbers are added by the database, documents here: both under the books' lock.
+_DOCUMENTS = Statement(
+    """SELECT u.org_id, u.granularity, u.bucket, u.user_id, u.key_id, u.model, u.task_type, u.agent_type, u.cache_tier,
+        u.saved_by, u.latency_sketch
+    FROM json_to_recordset($1::json) AS k(org_id text, granularity text, bucket timestamptz, user_id text, key_id text,
+        model text, task_type text, agent_type text, cache_tier smallint)
+    JOIN usage_rollups u USING (org_id, granularity, bucket, user_id, key_id, model, task_type, agent_type,
+        cache_tier)""",
+    """SELECT u.org_id, u.granularity, u.bucket, u.user_id, u.key_id, u.model, u.task_type, u.agent_type, u.cache_tier,
+        u.saved_by, u.latency_sketch
+    FROM json_each($1) k CROSS JOIN usage_rollups u ON u.org_id = json_extract(k.value, '$.org_id')
+        AND u.granularity = json_extract(k.value, '$.granularity')
+        AND u.bucket = json_extract(k.value, '$.bucket')
+        AND u.user_id = json_extract(k.value, '$.user_id')
+        AND u.key_id = json_extract(k.value, '$.key_id')
+        AND u.model = json_extract(k.value, '$.model')
+        AND u.task_type = json_extract(k.value, '$.task_type')
+        AND u.agent_type = json_extract(k.value, '$.agent_type')
+        AND u.cache_tier = json_extract(k.value, '$.cache_tier')""",
+)
+_ADD = Statement(
+    """INSERT INTO usage_rollups (org_id, granularity, bucket, user_id, key_id, model, task_type, agent_type,
+        cache_tier, requests, hits, misses, errors, unpriced, input_tokens, output_tokens, cost_nano, baseline_nano,
+        overhead_nano, saved_nano, cache_saved_nano, latency_us, quality_milli, quality_count, saved_by, latency_sketch)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
+        $24, $25, $26)
+    ON CONFLICT (org_id, granularity, bucket, user_id, key_id, model, task_type, agent_type, cache_tier) DO UPDATE SET
+        requests = usage_rollups.requests + EXCLUDED.requests,
+        hits = usage_rollups.hits + EXCLUDED.hits,
+        misses = usage_rollups.misses + EXCLUDED.misses,
+        errors = usage_rollups.errors + EXCLUDED.errors,
+        unpriced = usage_rollups.unpriced + EXCLUDED.unpriced,
+        input_tokens = usage_rollups.input_tokens + EXCLUDED.input_tokens,
+        output_tokens = usage_rollups.output_tokens + EXCLUDED.output_tokens,
+        cost_nano = usage_rollups.cost_nano + EXCLUDED.cost_nano,
+        baseline_nano = usage_rollups.baseline_nano + EXCLUDED.baseline_nano,
+        overhead_nano = usage_rollups.overhead_nano + EXCLUDED.overhead_nano,
+        saved_nano = usage_rollups.saved_nano + EXCLUDED.saved_nano,
+        cache_saved_nano = usage_rollups.cache_saved_nano + EXCLUDED.cache_saved_nano,
+        latency_us = usage_rollups.latency_us + EXCLUDED.latency_us,
+        quality_milli = usage_rollups.quality_milli + EXCLUDED.quality_milli,
+        quality_count = usage_rollups.quality_count + EXCLUDED.quality_count,
+        saved_by = EXCLUDED.saved_by, latency_sketch = EXCLUDED.latency_sketch"""
+)
+_BETWEEN = Statement(
+    """SELECT * FROM usage_rollups
+    WHERE org_id = $1 AND granularity = $2 AND bucket >= $3 AND bucket < $4 AND (bucket, id) > ($5, $6)
+    ORDER BY bucket, id LIMIT $7"""
+)
+
+_key = attrgetter(*_KEY)
+_numbers = attrgetter(*_NUMBERS)
+_encode = msgspec.json.Encoder().encode
+_amounts = msgspec.json.Decoder(dict[str, int]).decode
+_sketch = msgspec.json.Decoder(dict[int, int]).decode
+
+
+async def add_rollups(session: Session, rollups: Sequence[Rollup]) -> None:
+    """Add what a batch came to. Call it under the books' lock."""
+    if not rollups:
+        return
+    wanted = [_named(rollup.key) for rollup in rollups]
+    found = {_place(row): row for row in await session.fetch(_DOCUMENTS, _encode(wanted).decode())}
+    await session.many(_ADD, [_row(rollup, found.get(_key(rollup.key))) for rollup in rollups])
+
+
+class StoredRollups:
+    """Reads in chunks, so that memory is bounded however many there are."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def between(
+        self, org: str, granularity: Granularity, start: datetime, end: datetime
+    ) -> AsyncIterator[Rollup]:
+        """In the order of their buckets."""
+        after: tuple[datetime, int] = (start, 0)
+        while True:
+            rows = await self._database.fetch(_BETWEEN, org, granularity, start, end, *after, _CHUNK)
+            for row in rows:
+                yield _rollup(row)
+            if len(rows) < _CHUNK:
+                return
+            after = moment(rows[-1]["bucket"]), rows[-1]["id"]
+
+
+def _named(key: Key) -> dict[str, Any]:
+    """A key as JSON has it; the time as both engines read it and as SQLite compares it."""
+    return {**dict(zip(_KEY, _key(key), strict=True)), "bucket": stamp(key.bucket)}
+
+
+def _place(row: Row) -> tuple[Any, ...]:
+    return tuple(moment(row[name]) if name == "bucket" else row[name] for name in _KEY)
+
+
+def _row(rollup: Rollup, old: Row | None) -> tuple[Any, ...]:
+    sums = rollup.sums
+    saved_by, sketch = sums.saved_by, sums.sketch
+    if old is not None:
+        saved_by = _added(_amounts(old["saved_by"]), saved_by)
+        sketch = _added(_sketch(old["latency_sketch"]), sketch)
+    return (*_key(rollup.key), *_numbers(sums), _encode(saved_by).decode(), _encode(sketch).decode())
+
+
+def _added(into: dict[Any, int], other: dict[Any, int]) -> dict[Any, int]:
+    for name, amount in other.items():
+        into[name] = into.get(name, 0) + amount
+    return into
+
+
+def _rollup(row: Row) -> Rollup:
+    dimensions: dict[str, Any] = dict(zip(_KEY, _place(row), strict=True))
+    numbers = {name: row[column] for name, column in _NUMBERS.items()}
+    return Rollup(
+        Key(**dimensions), Sums(**numbers, saved_by=_amounts(row["saved_by"]), sketch=_sketch(row["latency_sketch"]))
+    )

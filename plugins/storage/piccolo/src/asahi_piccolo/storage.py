@@ -1,0 +1,142 @@
+"""The storage: one set of repositories over either engine, opened whether or not the database is there yet."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import TypeAlias
+
+from asahi_kernel import ConfigError
+from asahi_piccolo import migrating
+from asahi_piccolo.books import StoredBooks
+from asahi_piccolo.config import PostgresConfig, SqliteConfig, StorageConfig, checked_path, postgres_url
+from asahi_piccolo.database import Database, Gate
+from asahi_piccolo.engines import engine_for
+from asahi_piccolo.events import StoredDecisions, StoredEvents
+from asahi_piccolo.keeping import Sealer, StoredDeadLetters, StoredIdempotency, StoredPrices, StoredRetention
+from asahi_piccolo.ledger import StoredLedger
+from asahi_piccolo.rollups import StoredRollups
+
+log = logging.getLogger(__name__)
+Step: TypeAlias = Callable[[], Awaitable[None]]
+
+_FIRST_S = 0.2
+_LONGEST_S = 5.0
+#: The start waits so long for a database, then serves without it.
+_PATIENCE_S = 10.0
+
+
+class PiccoloStorage:
+    """Every repository of one database."""
+
+    def __init__(self, name: str, database: Database, sealer: Sealer) -> None:
+        self.name = name
+        self._database = database
+        self.books = StoredBooks(database)
+        self.events = StoredEvents(database)
+        self.decisions = StoredDecisions(database)
+        self.rollups = StoredRollups(database)
+        self.ledger = StoredLedger(database)
+        self.prices = StoredPrices(database)
+        self.dead_letters = StoredDeadLetters(database, sealer)
+        self.retention = StoredRetention(database)
+        self.idempotency = StoredIdempotency(database, sealer)
+
+    async def ping(self) -> None:
+        """Raises `Unavailable` unless the database answers, takes writes, and has the right schema."""
+        await self._database.ping()
+
+
+@asynccontextmanager
+async def open_storage(config: StorageConfig, sealer: Sealer) -> AsyncIterator[PiccoloStorage]:
+    """A database that is down does not stop the start: the storage says `Unavailable` until it is there, brings the
+    schema up to date then, and needs no restart."""
+    gate = Gate()
+    database = _database(config, gate)
+    tasks: list[asyncio.Task[None]] = []
+    try:
+        if config.migrate == "manual":
+            gate.open()
+        elif not await _prepared(config, gate):
+            tasks.append(asyncio.get_running_loop().create_task(_prepare_later(config, gate)))
+        yield PiccoloStorage("postgres" if isinstance(config, PostgresConfig) else "sqlite", database, sealer)
+    finally:
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError, ConfigError):
+                await task
+        await database.close()
+
+
+def _database(config: StorageConfig, gate: Gate) -> Database:
+    if isinstance(config, SqliteConfig):
+        from asahi_piccolo.sqlite import Sqlite, make_file
+
+        path = checked_path(config)
+        try:
+            make_file(path)
+        except OSError as error:
+            raise ConfigError(f"storage.path: {path} cannot be made ({error.strerror})") from error
+        return Sqlite(path, config.statement_timeout_ms, gate)
+    from asahi_piccolo.postgres import Postgres
+
+    return Postgres(postgres_url(config), config.pool_size, config.statement_timeout_ms, gate)
+
+
+async def _prepare_later(config: StorageConfig, gate: Gate) -> None:
+    delay = _FIRST_S
+    while True:
+        await asyncio.sleep(delay)
+        delay = min(delay * 2, _LONGEST_S)
+        try:
+            if await _prepared(config, gate):
+                log.info("the database is there; serving from it")
+                return
+        except ConfigError as error:
+            gate.reason = error.message
+            log.error("%s", error.message)
+
+
+async def _prepared(config: StorageConfig, gate: Gate) -> bool:
+    """Open the gate if the schema is, or can be brought, up to date. False when the database is not there.
+
+    What no waiting will mend is a `ConfigError`: a wrong password, a missing database, an old schema with `check`.
+    """
+    engine = engine_for(config)
+    try:
+        async with asyncio.timeout(_PATIENCE_S if config.migrate == "check" else None):
+            if config.migrate == "check":
+                pending = (await migrating.status(engine)).pending
+                if pending:
+                    told = ", ".join(pending)
+                    raise ConfigError(f"storage: migrations {told} have not run; run 'asahi db upgrade'")
+            elif ran := await migrating.upgrade(engine):
+                log.info("ran the migrations %s", ", ".join(ran))
+    except ConfigError:
+        raise
+    except Exception as error:
+        if mistake := mistaken(error):
+            raise ConfigError(mistake) from error
+        gate.reason = "the database cannot be reached"
+        log.warning("the database cannot be used yet (%s); serving without it", type(error).__name__)
+        return False
+    gate.open()
+    return True
+
+
+def mistaken(error: Exception) -> str:
+    """What is wrong with the configuration, if that is why the database refuses us."""
+    state = getattr(error, "sqlstate", None) or ""
+    if state.startswith("28"):
+        return "storage.url: the database refuses this user or password"
+    if state == "3D000":
+        return "storage.url: there is no database of this name on that server; create it first"
+    if state == "42501":
+        return (
+            "storage: this user may not change the schema; run 'asahi db upgrade' as its owner, and set migrate: check"
+        )
+    if "file is not a database" in str(error):
+        return "storage.path: this file is not an SQLite database"
+    return ""
