@@ -62,6 +62,9 @@ DEFAULT_RULES = (
 )
 
 
+#: Services that run wherever they are installed; a table of their own configures them.
+DEFAULT_SERVICES = ("retention", "checkpoints")
+
 #: What is left for detached work once the server has ended: its own drain is over by then.
 _LAST_S = 5.0
 
@@ -101,6 +104,7 @@ class Gateway:
         self.flights = Flights()
         self.retries = RetryBudget()
         self.salts = Salts(secrets.token_bytes(32))
+        self.holdout_key = b""
         self.faults: Counter[str] = Counter()
         self.mock = False
         self.draining = False
@@ -144,6 +148,7 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         opener = _Opener(gateway, plugins, stack)
         gateway.vault = _vault(settings)
         gateway.salts = Salts(gateway.vault.derive("cache"))
+        gateway.holdout_key = gateway.vault.derive("holdout")
         gateway.storage = await opener.one("storages", "storage", settings.storage)
         gateway.counter = await opener.one("counters", "counter", settings.counter)
         gateway.embedders = await opener.all("embedders", settings.embedders, settings.embedders)
@@ -174,7 +179,8 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         gateway.journal = Journal(gateway.storage, gateway.sinks, gateway.faults, settings.journal)
         await gateway.journal.open(gateway.registry.book())
         stack.push_async_callback(gateway.journal.close)
-        await opener.all("services", settings.services, settings.services)
+        services = opener.installed("services", None, DEFAULT_SERVICES, settings.services)
+        await opener.all("services", dict.fromkeys((*services, *settings.services)), settings.services)
         stack.push_async_callback(gateway.drain, _LAST_S)
         gateway.opened = True
         yield gateway
@@ -184,6 +190,15 @@ def _vault(settings: Settings) -> Vault:
     """What ends with the process needs no key that stays."""
     kept = settings.storage != "memory" or settings.encryption.key or settings.encryption.keys
     return open_vault(settings.encryption) if kept else ephemeral()
+
+
+@asynccontextmanager
+async def storing(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Storage]:
+    """Open storage and nothing else, for commands that only look."""
+    async with AsyncExitStack() as stack:
+        gateway.vault = _vault(gateway.settings)
+        gateway.storage = await _Opener(gateway, plugins, stack).one("storages", "storage", gateway.settings.storage)
+        yield gateway.storage
 
 
 class _Opener:

@@ -15,6 +15,7 @@ import msgspec
 from asahi_kernel.calling import call
 from asahi_kernel.errors import AsahiError, NoRoute, PluginError
 from asahi_kernel.fingerprint import fingerprint
+from asahi_kernel.holdout import HELD_OUT, draw
 from asahi_kernel.records import Lookup
 from asahi_kernel.relay import Relay
 from asahi_kernel.rendering import render
@@ -43,6 +44,8 @@ async def infer(
     """Answer one request, through `relay` as it comes if there is one. Settled exactly once, whatever happens."""
     try:
         request = await admit(gateway, request, principal, trace)
+        if gateway.settings.savings.holdout_rate:
+            request = await draw(gateway, request, principal, trace)
         hit = await recall(gateway, request, principal, trace)
         if hit is None:
             completion = await pay(gateway, request, principal, trace, relay)
@@ -119,7 +122,7 @@ async def pay(
     """What a miss costs: shaped, routed, reserved, called, released, remembered."""
     gateway.journal.admit()
     with gateway.flights.lead(trace.key) as flight:
-        shaped = render(await shape(gateway, request, principal))
+        shaped = render(request if trace.arm == HELD_OUT else await shape(gateway, request, principal))
         ranked = await route(gateway, shaped, principal, trace)
         await reserve(gateway, shaped, principal, ranked, trace)
         trace.mark("routing")

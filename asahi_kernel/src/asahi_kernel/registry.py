@@ -123,6 +123,13 @@ class Registry:
         return max(priced, key=_worth, default=None)
 
 
+def reference_book() -> Book:
+    """The reference prices, as the ledger of a mock run is verified by."""
+    prices = {each.name: prices_of(each) for each in CATALOGUE}
+    known = {name: each for name, each in prices.items() if each is not None}
+    return Book(version="reference-1", effective_from="2026-01-01", source="reference", prices=known)
+
+
 def build(settings: Settings, providers: Iterable[str], *, mock: bool) -> Registry:
     """The registry for these settings. With `mock` the built-in catalogue is served by the mock provider at reference
     prices; without, a catalogue model is active only when its provider is configured, and prices are looked up."""
@@ -157,7 +164,7 @@ def _priced(profiles: list[ModelProfile], settings: Settings) -> list[Model]:
             prices = pricing.look_up(profile.provider, address, profile.api_model or profile.name)
             origin = pricing.source()
         found[profile.name] = prices, origin if prices else "unknown"
-    version = pricing.price_version((name, prices) for name, (prices, _) in found.items())
+    version = pricing.price_version((name, prices) for name, (prices, _) in found.items() if prices is not None)
     return [as_model(profile, *found[profile.name][:1], version, found[profile.name][1]) for profile in profiles]
 
 

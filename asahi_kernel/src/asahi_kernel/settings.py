@@ -81,7 +81,20 @@ class Routing(Config, frozen=True):
 
 
 class Governance(Config, frozen=True):
+    """`retention_days` is how long requests are remembered one by one; totals and the savings ledger stay."""
+
     policies: tuple[str, ...] = ()
+    audit_dir: str = "data/audit"
+    retention_days: Positive = 365
+
+
+class Savings(Config, frozen=True):
+    """How savings are proved. `holdout_rate` is the share of requests that the baseline model answers unoptimised, to
+    compare the rest with."""
+
+    holdout_rate: Annotated[float, Meta(ge=0, le=0.1)] = 0.0
+    checkpoint_every: Positive = 1_000
+    checkpoint_s: Seconds = 60
 
 
 class Pricing(Config, frozen=True):
@@ -165,6 +178,7 @@ class Settings(Config, frozen=True):
     models: tuple[ModelProfile, ...] | None = None
     aliases: dict[str, str] = {}
     pricing: Pricing = Pricing()
+    savings: Savings = Savings()
     routing: Routing = Routing()
     cache: Cache = Cache()
     governance: Governance = Governance()

@@ -40,7 +40,7 @@ def settle(
         hit=hit,
         cache_status=f"t{hit.tier}" if hit else trace.cache_status,
         billed_tokens=sum(each.usage.total_tokens for each in trace.attempts if each.billed),
-        techniques=tuple(name for name in bill.saved_by if name != "failed_attempts"),
+        techniques=_techniques(bill, trace),
         latency_ms=trace.elapsed_ms(),
         ttft_ms=trace.ttft_ms,
         breakdown=trace.breakdown,
@@ -49,6 +49,11 @@ def settle(
     )
     _record(gateway, request, principal, trace, "ok", None, answer)
     return answer
+
+
+def _techniques(bill: Bill, trace: Trace) -> tuple[str, ...]:
+    applied = tuple(name for name in bill.saved_by if name != "failed_attempts")
+    return (*applied, trace.arm) if trace.arm else applied
 
 
 def foresee(gateway: Gateway, request: Request, trace: Trace, chosen: Candidate) -> Answer:

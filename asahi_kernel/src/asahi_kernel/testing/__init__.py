@@ -20,6 +20,7 @@ CONTRACTS = (
     "PolicyContract",
     "ProviderContract",
     "RuleContract",
+    "ServiceContract",
     "SinkContract",
     "StorageContract",
     "TransformContract",

@@ -248,6 +248,30 @@ class SinkContract(Contract):
             await subject.write([event() for _ in range(size)])
 
 
+class ServiceContract(Contract):
+    """A service is a lifetime: it yields nothing, runs beside a gateway that is open, and ends when told."""
+
+    @pytest.fixture
+    async def gateway(self) -> AsyncIterator[Gateway]:
+        from asahi_kernel.gateway import running
+        from asahi_kernel.plugins import load_plugins
+
+        async with running(Gateway(Settings(profile="development")), load_plugins()) as gateway:
+            yield gateway
+
+    async def test_it_opens_and_closes_twice(self, gateway: Gateway) -> None:
+        for _ in range(2):
+            config = decode(dict(self.config), self.factory.config, self.factory.name)
+            async with asyncio.timeout(5), self.factory.open(config, gateway):
+                await asyncio.sleep(0)
+
+    async def test_it_leaves_no_task_behind(self, gateway: Gateway) -> None:
+        before = asyncio.all_tasks()
+        async with self.factory.open(decode(dict(self.config), self.factory.config, self.factory.name), gateway):
+            await asyncio.sleep(0.01)
+        assert asyncio.all_tasks() <= before
+
+
 class EmbedderContract(Contract):
     async def test_vectors_are_unit_length_and_of_one_dimension(self, subject: Any) -> None:
         for vector in await subject.embed(["one text", "another text", "Ünïcode ✓"]):
