@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Candidate,
         Chunk,
         Completion,
+        Embedded,
         Hit,
         Match,
         Model,
@@ -68,6 +69,17 @@ class CountingProvider(Protocol):
     """A provider whose vendor counts the input tokens of a request, free of charge. Raises `ProviderError`."""
 
     async def count_tokens(self, model: Model, request: Request) -> int: ...
+
+
+@runtime_checkable
+class EmbeddingProvider(Protocol):
+    """A provider whose models with the capability `embeddings` turn texts into vectors.
+
+    One call is one request to the vendor: it embeds all texts, or raises `ProviderError` as `Provider` does. Texts are
+    never blank. `dimensions` None means the model's own; other vectors than asked for are a failure.
+    """
+
+    async def embed(self, model: Model, texts: Sequence[str], dimensions: int | None) -> Embedded: ...
 
 
 class Embedder(Protocol):

@@ -26,7 +26,7 @@ Permission: TypeAlias = Literal[
     "manage_billing",
 ]
 Capability: TypeAlias = Literal[
-    "tools", "vision", "audio", "file", "json_schema", "streaming", "thinking", "batch", "prompt_cache"
+    "tools", "vision", "audio", "file", "json_schema", "streaming", "thinking", "batch", "prompt_cache", "embeddings"
 ]
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
 Task: TypeAlias = Literal[
@@ -346,6 +346,15 @@ class Allowance(Struct, frozen=True):
 
 
 Vector: TypeAlias = tuple[float, ...]
+
+
+class Embedded(Struct, frozen=True, omit_defaults=True):
+    """One vector for each text, in their order. `input_tokens` None means that the provider did not say: Asahi then
+    counts for itself and flags it."""
+
+    vectors: tuple[Vector, ...]
+    input_tokens: int | None
+    provider_request_id: str = ""
 
 
 class Match(Struct, frozen=True):
