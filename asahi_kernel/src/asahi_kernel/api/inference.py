@@ -14,7 +14,7 @@ from asahi_kernel.api.embeddings import Embedding, EmbeddingWire
 from asahi_kernel.api.exchange import Exchange
 from asahi_kernel.errors import AsahiError, Unavailable
 from asahi_kernel.registry import UnknownModel
-from asahi_kernel.wire import anthropic, native, openai
+from asahi_kernel.wire import anthropic, native, openai, responses
 
 if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def exchanges(gateway: Gateway) -> dict[str, Exchange]:
     """One exchange for each inference path."""
     strict_fields = gateway.settings.api.strict_fields
-    wires: tuple[Wire, ...] = (Native(), OpenAI(strict_fields), Anthropic(strict_fields))
+    wires: tuple[Wire, ...] = (Native(), OpenAI(strict_fields), Responses(strict_fields), Anthropic(strict_fields))
     embedding = EmbeddingWire()
     found = {wire.route: Exchange(gateway, wire, Answering(gateway, wire)) for wire in wires}
     return {**found, embedding.route: Exchange(gateway, embedding, Embedding(gateway))}
@@ -106,6 +106,25 @@ class OpenAI(OpenAIErrors):
     def writer(self, asked: Asked, trace: Trace) -> openai.StreamEncoder:
         created = int(trace.timestamp.timestamp())
         return openai.StreamEncoder(trace.request_id, trace.model, created, asked.include_usage)
+
+
+class Responses(OpenAIErrors):
+    """`POST /v1/responses`."""
+
+    route = "/v1/responses"
+
+    def __init__(self, strict_fields: bool) -> None:
+        self._strict_fields = strict_fields
+
+    def decode(self, body: bytes, headers: Mapping[str, str]) -> Asked:
+        return responses.decode(body, headers, strict_fields=self._strict_fields)
+
+    def encode(self, answer: Answer, asked: Asked) -> bytes:
+        return responses.encode(answer, asked.echo)
+
+    def writer(self, asked: Asked, trace: Trace) -> responses.StreamEncoder:
+        created = int(trace.timestamp.timestamp())
+        return responses.StreamEncoder(trace.request_id, trace.model, created, asked.echo)
 
 
 class Overloaded(Unavailable):

@@ -14,7 +14,7 @@ class Asked(Struct, frozen=True, kw_only=True):
 
     `end_user` is OpenAI's `user`, an identity only where the key may act for users, else a label. `mode_stated` tells a
     mode that the caller chose from one that follows from a named model, which an alias may still turn into another.
-    `dimensions` and `encoding_format` are for vectors.
+    `dimensions` and `encoding_format` are for vectors. `echo` is a JSON object that the answer repeats.
     """
 
     request: Request
@@ -27,3 +27,4 @@ class Asked(Struct, frozen=True, kw_only=True):
     dimensions: int | None = None
     encoding_format: Literal["float", "base64"] = "float"
     mode_stated: bool = False
+    echo: bytes = b""
