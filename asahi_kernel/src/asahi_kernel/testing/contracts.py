@@ -15,8 +15,8 @@ from asahi_kernel.factory import Factory
 from asahi_kernel.gateway import Gateway
 from asahi_kernel.protocols import EvictingTier
 from asahi_kernel.settings import Settings
-from asahi_kernel.testing.samples import ASK, HERE, MODEL, PARIS, THERE, candidate, event
-from asahi_kernel.types import Completion, Model, Principal, Request, Verdict
+from asahi_kernel.testing.samples import ASK, EMBEDDING_MODEL, HERE, MODEL, PARIS, THERE, candidate, event
+from asahi_kernel.types import Completion, Embedded, Model, Principal, Request, Verdict
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
 
@@ -157,6 +157,47 @@ class ProviderContract(Contract):
         if broken is not None:
             with pytest.raises(ProviderError):
                 await subject.complete(self.model, broken)
+
+
+class EmbeddingProviderContract(Contract):
+    """`embedding_model` is one that the provider can embed with, `shorter` a dimension that it can be asked for, or
+    None where it has no choice. `unknown_model` is one that fails."""
+
+    embedding_model: ClassVar[Model] = EMBEDDING_MODEL
+    shorter: ClassVar[int | None] = 64
+    unknown_model: ClassVar[Model | None] = None
+
+    async def test_each_text_has_its_own_vector_in_order(self, subject: Any) -> None:
+        there = await subject.embed(self.embedding_model, ["one text", "another text", "Ünïcode ✓"], None)
+        back = await subject.embed(self.embedding_model, ["Ünïcode ✓", "another text", "one text"], None)
+        assert isinstance(there, Embedded)
+        assert len({len(vector) for vector in there.vectors}) == 1
+        assert len(set(there.vectors)) == 3
+        for one, other in zip(there.vectors, reversed(back.vectors), strict=True):
+            assert one == pytest.approx(other, abs=1e-3)
+
+    async def test_the_vendor_says_what_it_counted_or_nothing(self, subject: Any) -> None:
+        embedded = await subject.embed(self.embedding_model, ["What is the capital of France?"], None)
+        assert embedded.input_tokens is None or embedded.input_tokens > 0
+
+    async def test_dimensions_are_honoured(self, subject: Any) -> None:
+        if self.shorter is None:
+            return
+        embedded = await subject.embed(self.embedding_model, ["one text"], self.shorter)
+        assert [len(vector) for vector in embedded.vectors] == [self.shorter]
+
+    async def test_a_cancelled_embedding_leaves_the_provider_usable(self, subject: Any) -> None:
+        for _ in range(3):
+            task = asyncio.ensure_future(subject.embed(self.embedding_model, ["one text"], None))
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        assert (await subject.embed(self.embedding_model, ["one text"], None)).vectors
+
+    async def test_a_failed_embedding_is_a_provider_error(self, subject: Any) -> None:
+        if self.unknown_model is not None:
+            with pytest.raises(ProviderError):
+                await subject.embed(self.unknown_model, ["one text"], None)
 
 
 class AuthenticatorContract(Contract):
