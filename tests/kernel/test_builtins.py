@@ -10,12 +10,14 @@ from asahi_kernel.gateway import Gateway
 from asahi_kernel.settings import Api, Cache, Settings
 from asahi_kernel.testing import (
     ASK,
+    EMBEDDING_MODEL,
     HERE,
     PARIS,
     THERE,
     AuthenticatorContract,
     CacheTierContract,
     CounterContract,
+    EmbeddingProviderContract,
     ProviderContract,
     RuleContract,
     StorageContract,
@@ -39,6 +41,19 @@ class TestMemoryCounter(CounterContract):
 
 class TestMock(ProviderContract):
     factory = mock.MOCK
+
+
+class TestEmbeddingMock(EmbeddingProviderContract):
+    factory = mock.MOCK
+
+
+class TestBrokenEmbeddingMock(EmbeddingProviderContract):
+    factory = mock.MOCK
+    config = {"faults": [{"call": 1, "status": 500}]}
+    unknown_model = EMBEDDING_MODEL
+    test_each_text_has_its_own_vector_in_order = None
+    test_the_vendor_says_what_it_counted_or_nothing = None
+    test_dimensions_are_honoured = None
 
 
 class TestBrokenMock(ProviderContract):

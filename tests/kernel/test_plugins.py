@@ -295,7 +295,7 @@ class TestEveryHook:
         install("everything", EVERYTHING)
         group = Group("asahi")
         load_plugins().manager.hook.register_commands(cli=group)
-        assert list(group.commands) == ["everything"]
+        assert "everything" in group.commands
 
     def test_register_reports_is_listed(self, install: Install) -> None:
         install("everything", EVERYTHING)

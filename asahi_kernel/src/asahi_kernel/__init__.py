@@ -19,6 +19,7 @@ from asahi_kernel.types import (
     Choice,
     Chunk,
     Completion,
+    Embedded,
     Findings,
     Hit,
     Match,
@@ -32,6 +33,7 @@ from asahi_kernel.types import (
     ToolCall,
     ToolCallDelta,
     Usage,
+    Vector,
     Verdict,
 )
 
@@ -45,6 +47,7 @@ __all__ = (
     "Config",
     "ConfigError",
     "Denied",
+    "Embedded",
     "Exhausted",
     "Factory",
     "Findings",
@@ -67,6 +70,7 @@ __all__ = (
     "ToolCallDelta",
     "Unauthenticated",
     "Usage",
+    "Vector",
     "Verdict",
     "hookimpl",
 )

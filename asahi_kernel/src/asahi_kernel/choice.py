@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from asahi_kernel.answer import Alternative, Route
+from asahi_kernel.holdout import HELD_OUT
 from asahi_kernel.money import plain
 from asahi_kernel.records import Considered, RuleNote
 from asahi_kernel.types import Candidate, Completion, Hit
@@ -52,6 +53,8 @@ def untold(request: Request, trace: Trace) -> Route:
 
 def explain_choice(request: Request, trace: Trace, name: str, chosen: Candidate | None) -> str:
     """One sentence on why this model."""
+    if trace.arm == HELD_OUT:
+        return f"held out to measure the saving: {name} answers as it would without Asahi"
     if request.terms.mode == "explicit":
         return f"{name} was named by the caller"
     if fell_back(trace):

@@ -25,7 +25,11 @@ DEFAULT_PATH = Path("config/config.yaml")
 CREDENTIALS = {"anthropic": "ANTHROPIC_API_KEY", "openai": "OPENAI_API_KEY"}
 _RESERVED = {"ASAHI_CONFIG", "ASAHI_PLUGINS", "ASAHI_BOOTSTRAP_ADMIN_KEY"}
 #: Secrets with a variable of their own.
-_SECRETS = {"ASAHI_ENCRYPTION_KEY": "encryption.key", "ASAHI_ENCRYPTION_KEYS": "encryption.keys"}
+_SECRETS = {
+    "ASAHI_ENCRYPTION_KEY": "encryption.key",
+    "ASAHI_ENCRYPTION_KEYS": "encryption.keys",
+    "ASAHI_CHECKPOINT_KEY": "services.checkpoints.key",
+}
 _REFERENCE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _UNKNOWN = re.compile(r"unknown field `([^`]+)`(?: - at `\$(.*)`)?")
 _AT = re.compile(r" - at `\$\.?(.*)`$")

@@ -24,6 +24,7 @@ from asahi_kernel.protocols import (
     CacheTier,
     Embedder,
     EvictingTier,
+    ExactTier,
     Learner,
     LocalPart,
     OutputPolicy,
@@ -62,6 +63,9 @@ DEFAULT_RULES = (
 )
 
 
+#: Services that run wherever they are installed; a table of their own configures them.
+DEFAULT_SERVICES = ("retention", "checkpoints")
+
 #: What is left for detached work once the server has ended: its own drain is over by then.
 _LAST_S = 5.0
 
@@ -85,6 +89,7 @@ class Gateway:
         self.waiting_rules: frozenset[str] | set[str] = frozenset()
         self.relays: set[Relay] = set()
         self.waiting_tiers: frozenset[str] | set[str] = frozenset()
+        self.exact_tiers: Mapping[str, CacheTier] = {}
         self.evicting_tiers: tuple[EvictingTier, ...] = ()
         self.policies: Mapping[str, Policy] = {}
         self.output_policies: tuple[OutputPolicy, ...] = ()
@@ -101,6 +106,7 @@ class Gateway:
         self.flights = Flights()
         self.retries = RetryBudget()
         self.salts = Salts(secrets.token_bytes(32))
+        self.holdout_key = b""
         self.faults: Counter[str] = Counter()
         self.mock = False
         self.draining = False
@@ -144,6 +150,7 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         opener = _Opener(gateway, plugins, stack)
         gateway.vault = _vault(settings)
         gateway.salts = Salts(gateway.vault.derive("cache"))
+        gateway.holdout_key = gateway.vault.derive("holdout")
         gateway.storage = await opener.one("storages", "storage", settings.storage)
         gateway.counter = await opener.one("counters", "counter", settings.counter)
         gateway.embedders = await opener.all("embedders", settings.embedders, settings.embedders)
@@ -153,6 +160,9 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         gateway.tiers = await opener.all("cache_tiers", tiers, settings.cache_tiers)
         gateway.tier_breakers = {name: Breaker() for name in gateway.tiers}
         gateway.waiting_tiers = {name for name, tier in gateway.tiers.items() if not isinstance(tier, LocalPart)}
+        gateway.exact_tiers = {
+            name: tier for name, tier in gateway.tiers.items() if isinstance(tier, ExactTier) or name == "exact"
+        }
         gateway.evicting_tiers = tuple(tier for tier in gateway.tiers.values() if isinstance(tier, EvictingTier))
         policies = settings.governance.policies
         gateway.policies = await opener.all("policies", policies, settings.policies)
@@ -170,11 +180,13 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         streams_s = max(each.resilience.stream_timeout_s for each in gateway.upstreams.values())
         gateway.longest_s = max(gateway.patience_s, streams_s)
         gateway.registry = build(settings, gateway.upstreams, mock=gateway.mock)
+        _check_embedding(gateway)
         gateway.sinks = await opener.all("sinks", settings.sinks, settings.sinks)
         gateway.journal = Journal(gateway.storage, gateway.sinks, gateway.faults, settings.journal)
         await gateway.journal.open(gateway.registry.book())
         stack.push_async_callback(gateway.journal.close)
-        await opener.all("services", settings.services, settings.services)
+        services = opener.installed("services", None, DEFAULT_SERVICES, settings.services)
+        await opener.all("services", dict.fromkeys((*services, *settings.services)), settings.services)
         stack.push_async_callback(gateway.drain, _LAST_S)
         gateway.opened = True
         yield gateway
@@ -182,8 +194,28 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
 
 def _vault(settings: Settings) -> Vault:
     """What ends with the process needs no key that stays."""
-    kept = settings.storage != "memory" or settings.encryption.key or settings.encryption.keys
+    storage = settings.storage if isinstance(settings.storage, str) else settings.storage.get("type")
+    kept = storage != "memory" or settings.encryption.key or settings.encryption.keys
     return open_vault(settings.encryption) if kept else ephemeral()
+
+
+@asynccontextmanager
+async def storing(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Storage]:
+    """Open storage and nothing else, for commands that only look."""
+    async with AsyncExitStack() as stack:
+        gateway.vault = _vault(gateway.settings)
+        gateway.storage = await _Opener(gateway, plugins, stack).one("storages", "storage", gateway.settings.storage)
+        yield gateway.storage
+
+
+def _check_embedding(gateway: Gateway) -> None:
+    """A model that the file says can embed needs a provider that can."""
+    for profile in gateway.settings.models or ():
+        if "embeddings" in profile.capabilities and not gateway.upstreams[profile.provider].embeds:
+            raise ConfigError(
+                f"models: {profile.name!r} has the capability 'embeddings', but the provider {profile.provider!r} "
+                "cannot embed"
+            )
 
 
 class _Opener:

@@ -73,15 +73,30 @@ class Cache(Config, frozen=True):
 
 
 class Routing(Config, frozen=True):
-    """`rules` None means every default rule that is installed."""
+    """`rules` None means every default rule that is installed, `embedding_model` None the first registered model that
+    embeds."""
 
     rules: tuple[str, ...] | None = None
     transforms: tuple[str, ...] = ()
+    embedding_model: str | None = None
     max_fallbacks: Annotated[int, Meta(ge=0, le=10)] = 3
 
 
 class Governance(Config, frozen=True):
+    """`retention_days` is how long requests are remembered one by one; totals and the savings ledger stay."""
+
     policies: tuple[str, ...] = ()
+    audit_dir: str = "data/audit"
+    retention_days: Positive = 365
+
+
+class Savings(Config, frozen=True):
+    """How savings are proved. `holdout_rate` is the share of requests that the baseline model answers unoptimised, to
+    compare the rest with."""
+
+    holdout_rate: Annotated[float, Meta(ge=0, le=0.1)] = 0.0
+    checkpoint_every: Positive = 1_000
+    checkpoint_s: Seconds = 60
 
 
 class Pricing(Config, frozen=True):
@@ -91,10 +106,12 @@ class Pricing(Config, frozen=True):
 
 
 class Streams(Config, frozen=True):
-    """What happens upstream when the client leaves: `abort` cancels the call, `drain` lets it finish within the cap."""
+    """What happens upstream when the client leaves: `abort` cancels the call, `drain` lets it finish within the cap.
+    `ping_s` is the silence after which a stream says that it still lives, on wires that have a word for it."""
 
     on_disconnect: Literal["abort", "drain"] = "abort"
     drain_cap_tokens: Positive = 2_000
+    ping_s: Seconds = 10
 
 
 class BreakerSettings(Config, frozen=True):
@@ -165,6 +182,7 @@ class Settings(Config, frozen=True):
     models: tuple[ModelProfile, ...] | None = None
     aliases: dict[str, str] = {}
     pricing: Pricing = Pricing()
+    savings: Savings = Savings()
     routing: Routing = Routing()
     cache: Cache = Cache()
     governance: Governance = Governance()

@@ -18,6 +18,7 @@ class Trace:
     __slots__ = (
         "_mark",
         "_started",
+        "arm",
         "attempts",
         "breakdown",
         "cache_status",
@@ -49,6 +50,7 @@ class Trace:
         self.key = b""
         self.model = ""
         self.cache_status = "miss"
+        self.arm = ""
         self.inexact = False
         self.dispatched = False
         self.reserved = False

@@ -26,7 +26,7 @@ Permission: TypeAlias = Literal[
     "manage_billing",
 ]
 Capability: TypeAlias = Literal[
-    "tools", "vision", "audio", "file", "json_schema", "streaming", "thinking", "batch", "prompt_cache"
+    "tools", "vision", "audio", "file", "json_schema", "streaming", "thinking", "batch", "prompt_cache", "embeddings"
 ]
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
 Task: TypeAlias = Literal[
@@ -265,6 +265,11 @@ class Model(Struct, frozen=True, kw_only=True):
     region: Literal["us", "eu", "ap"] | None = None
     capabilities: frozenset[Capability] = frozenset()
 
+    @property
+    def embeds(self) -> bool:
+        """Whether it turns texts into vectors, and does nothing else."""
+        return "embeddings" in self.capabilities
+
 
 class Findings(Struct, frozen=True, kw_only=True):
     """What a rule found out about a request: its task with the number of cues for each family, and how difficult it is
@@ -346,6 +351,15 @@ class Allowance(Struct, frozen=True):
 
 
 Vector: TypeAlias = tuple[float, ...]
+
+
+class Embedded(Struct, frozen=True, omit_defaults=True):
+    """One vector for each text, in their order. `input_tokens` None means that the provider did not say: Asahi then
+    counts for itself and flags it."""
+
+    vectors: tuple[Vector, ...]
+    input_tokens: int | None
+    provider_request_id: str = ""
 
 
 class Match(Struct, frozen=True):

@@ -6,12 +6,20 @@ import random
 from collections.abc import Sequence
 
 from asahi_kernel.outlet import Outlet
-from asahi_kernel.protocols import CountingProvider, SelectiveProvider, WireProvider
+from asahi_kernel.protocols import (
+    BoundedEmbedding,
+    CountingProvider,
+    EmbeddingProvider,
+    SelectiveProvider,
+    WireProvider,
+)
 from asahi_kernel.settings import Resilience
 from asahi_kernel.types import Request
 
 #: The wire of a provider that answers whatever it is sent.
 ANY_WIRE = "*"
+#: Texts in one call to a provider that embeds and does not say how many it takes.
+MOST_TEXTS = 96
 
 
 class Upstream:
@@ -27,6 +35,8 @@ class Upstream:
         self.resilience = resilience
         provider = self.provider = outlets[0].provider
         self.counting = provider if isinstance(provider, CountingProvider) else None
+        self.embeds = isinstance(provider, EmbeddingProvider)
+        self.most_texts = provider.most_texts if isinstance(provider, BoundedEmbedding) else MOST_TEXTS
         self.refuses = provider.refuses if isinstance(provider, SelectiveProvider) else _takes_all
         self.wire = provider.wire if isinstance(provider, WireProvider) else ""
         self.answered = False

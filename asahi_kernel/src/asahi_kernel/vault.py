@@ -11,11 +11,12 @@ import hmac
 import os
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asahi_kernel.errors import AsahiError, ConfigError
+from asahi_kernel.keyfile import once
 
 if TYPE_CHECKING:
     from asahi_kernel.settings import Encryption
@@ -83,7 +84,7 @@ def open_vault(settings: Encryption) -> Vault:
         return Vault(_listed(settings.keys.reveal(), folder))
     if settings.key is not None:
         return Vault({"main": _stretched(settings.key.reveal(), folder)})
-    made = _once(folder / "encryption.key", lambda: secrets.token_hex(32).encode())
+    made = once(folder / "encryption.key", lambda: secrets.token_hex(32).encode())
     return Vault({"local": bytes.fromhex(made.decode())}, configured=False)
 
 
@@ -108,28 +109,8 @@ def _stretched(text: str, folder: Path) -> bytes:
             "the encryption key is too short: use 64 hexadecimal digits, as "
             '`python -c "import secrets; print(secrets.token_hex(32))"` makes them'
         )
-    salt = _once(folder / "encryption.salt", lambda: secrets.token_bytes(16).hex().encode())
+    salt = once(folder / "encryption.salt", lambda: secrets.token_bytes(16).hex().encode())
     return hashlib.pbkdf2_hmac("sha256", text.encode(), bytes.fromhex(salt.decode()), _ROUNDS)
-
-
-def _once(path: Path, make: Callable[[], bytes]) -> bytes:
-    """What the file holds; made by the first process that comes, whole or not at all."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not path.exists():
-        draft = path.with_name(f"{path.name}.{os.getpid()}")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(make())
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
-    if path.stat().st_mode & 0o077:
-        raise ConfigError(f"{path}: others may read this key file; run `chmod 600 {path}`")
-    return path.read_bytes().strip()
 
 
 def _place(*names: str) -> bytes:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import random
-from collections.abc import AsyncIterator
+import struct
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Literal
 
@@ -16,9 +18,23 @@ from asahi_kernel.errors import ProviderError
 from asahi_kernel.factory import Config, Factory
 from asahi_kernel.fingerprint import Salt, fingerprint
 from asahi_kernel.gateway import Gateway
-from asahi_kernel.money import count_input
+from asahi_kernel.money import count_input, count_tokens
 from asahi_kernel.protocols import Provider
-from asahi_kernel.types import Chunk, Completion, FinishReason, Model, Request, ToolCall, ToolCallDelta, Usage
+from asahi_kernel.types import (
+    Chunk,
+    Completion,
+    Embedded,
+    FinishReason,
+    Model,
+    Request,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+    Vector,
+)
+
+#: How long its vectors are where the caller does not say.
+DIMENSIONS = 1_536
 
 _WORDS = [
     "answer",
@@ -129,6 +145,17 @@ class Mock:
             if chunk.text:
                 await asyncio.sleep(0)
 
+    async def embed(self, model: Model, texts: Sequence[str], dimensions: int | None) -> Embedded:
+        fault = self._begin(model)
+        await asyncio.sleep(self._wait_s(model, hashlib.sha256(model.name.encode()).digest()))
+        if fault is not None:
+            await _strike(fault)
+        vectors = tuple(_vector(model, text, dimensions or DIMENSIONS) for text in texts)
+        told: int | None = sum(map(count_tokens, texts))
+        if fault is not None and fault.kind == "usage":
+            told = {"none": None, "negative": -5, "absurd": 2**60}[fault.usage]
+        return Embedded(vectors, told)
+
     def _begin(self, model: Model) -> Fault | None:
         self.calls.append(model.name)
         if len(self.calls) > 100_000:
@@ -138,6 +165,14 @@ class Mock:
 
     def _wait_s(self, model: Model, digest: bytes) -> float:
         return model.avg_latency_ms / 1e3 * self._config.latency_share * (0.8 + digest[0] / 640)
+
+
+def _vector(model: Model, text: str, dimensions: int) -> Vector:
+    """A unit vector that is a function of model and text; its prefix is the same in every length."""
+    seed = f"{model.name}\0{text}".encode("utf-8", "surrogatepass")
+    numbers = struct.unpack(f"<{dimensions}h", hashlib.shake_256(seed).digest(2 * dimensions))
+    length = math.sqrt(sum(number * number for number in numbers)) or 1.0
+    return tuple(number / length for number in numbers)
 
 
 async def _strike(fault: Fault) -> None:

@@ -10,22 +10,24 @@ Subclass a contract, say how to open your backend, run pytest:
 from importlib import import_module
 from typing import Any
 
-from asahi_kernel.testing.samples import ASK, HERE, MODEL, PARIS, THERE
+from asahi_kernel.testing.samples import ASK, EMBEDDING_MODEL, HERE, MODEL, PARIS, THERE
 
 CONTRACTS = (
     "AuthenticatorContract",
     "CacheTierContract",
     "CounterContract",
     "EmbedderContract",
+    "EmbeddingProviderContract",
     "PolicyContract",
     "ProviderContract",
     "RuleContract",
+    "ServiceContract",
     "SinkContract",
     "StorageContract",
     "TransformContract",
     "VectorStoreContract",
 )
-__all__ = ("ASK", "HERE", "MODEL", "PARIS", "THERE", *CONTRACTS)
+__all__ = ("ASK", "EMBEDDING_MODEL", "HERE", "MODEL", "PARIS", "THERE", *CONTRACTS)
 
 
 def __getattr__(name: str) -> Any:

@@ -15,8 +15,8 @@ from asahi_kernel.factory import Factory
 from asahi_kernel.gateway import Gateway
 from asahi_kernel.protocols import EvictingTier
 from asahi_kernel.settings import Settings
-from asahi_kernel.testing.samples import ASK, HERE, MODEL, PARIS, THERE, candidate, event
-from asahi_kernel.types import Completion, Model, Principal, Request, Verdict
+from asahi_kernel.testing.samples import ASK, EMBEDDING_MODEL, HERE, MODEL, PARIS, THERE, candidate, event
+from asahi_kernel.types import Completion, Embedded, Model, Principal, Request, Verdict
 from asahi_kernel.vault import ephemeral
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
@@ -162,6 +162,47 @@ class ProviderContract(Contract):
                 await subject.complete(self.model, broken)
 
 
+class EmbeddingProviderContract(Contract):
+    """`embedding_model` is one that the provider can embed with, `shorter` a dimension that it can be asked for, or
+    None where it has no choice. `unknown_model` is one that fails."""
+
+    embedding_model: ClassVar[Model] = EMBEDDING_MODEL
+    shorter: ClassVar[int | None] = 64
+    unknown_model: ClassVar[Model | None] = None
+
+    async def test_each_text_has_its_own_vector_in_order(self, subject: Any) -> None:
+        there = await subject.embed(self.embedding_model, ["one text", "another text", "Ünïcode ✓"], None)
+        back = await subject.embed(self.embedding_model, ["Ünïcode ✓", "another text", "one text"], None)
+        assert isinstance(there, Embedded)
+        assert len({len(vector) for vector in there.vectors}) == 1
+        assert len(set(there.vectors)) == 3
+        for one, other in zip(there.vectors, reversed(back.vectors), strict=True):
+            assert one == pytest.approx(other, abs=1e-3)
+
+    async def test_the_vendor_says_what_it_counted_or_nothing(self, subject: Any) -> None:
+        embedded = await subject.embed(self.embedding_model, ["What is the capital of France?"], None)
+        assert embedded.input_tokens is None or embedded.input_tokens > 0
+
+    async def test_dimensions_are_honoured(self, subject: Any) -> None:
+        if self.shorter is None:
+            return
+        embedded = await subject.embed(self.embedding_model, ["one text"], self.shorter)
+        assert [len(vector) for vector in embedded.vectors] == [self.shorter]
+
+    async def test_a_cancelled_embedding_leaves_the_provider_usable(self, subject: Any) -> None:
+        for _ in range(3):
+            task = asyncio.ensure_future(subject.embed(self.embedding_model, ["one text"], None))
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        assert (await subject.embed(self.embedding_model, ["one text"], None)).vectors
+
+    async def test_a_failed_embedding_is_a_provider_error(self, subject: Any) -> None:
+        if self.unknown_model is not None:
+            with pytest.raises(ProviderError):
+                await subject.embed(self.unknown_model, ["one text"], None)
+
+
 class AuthenticatorContract(Contract):
     """`headers` are those of a caller that is let in, `strangers` those of callers that are not."""
 
@@ -249,6 +290,30 @@ class SinkContract(Contract):
     async def test_it_takes_batches_of_any_size(self, subject: Any) -> None:
         for size in (0, 1, 100):
             await subject.write([event() for _ in range(size)])
+
+
+class ServiceContract(Contract):
+    """A service is a lifetime: it yields nothing, runs beside a gateway that is open, and ends when told."""
+
+    @pytest.fixture
+    async def gateway(self) -> AsyncIterator[Gateway]:
+        from asahi_kernel.gateway import running
+        from asahi_kernel.plugins import load_plugins
+
+        async with running(Gateway(Settings(profile="development")), load_plugins()) as gateway:
+            yield gateway
+
+    async def test_it_opens_and_closes_twice(self, gateway: Gateway) -> None:
+        for _ in range(2):
+            config = decode(dict(self.config), self.factory.config, self.factory.name)
+            async with asyncio.timeout(5), self.factory.open(config, gateway):
+                await asyncio.sleep(0)
+
+    async def test_it_leaves_no_task_behind(self, gateway: Gateway) -> None:
+        before = asyncio.all_tasks()
+        async with self.factory.open(decode(dict(self.config), self.factory.config, self.factory.name), gateway):
+            await asyncio.sleep(0.01)
+        assert asyncio.all_tasks() <= before
 
 
 class EmbedderContract(Contract):

@@ -1,4 +1,4 @@
-"""The values that the contracts share: one question, its answer, two tenants, one model."""
+"""The values that the contracts share: one question, its answer, two tenants, two models."""
 
 from __future__ import annotations
 
@@ -19,6 +19,13 @@ MODEL = Model(
     api_model="model-a",
     prices=Prices(input=per_million(1), output=per_million(2)),
     capabilities=frozenset({"tools", "streaming"}),
+)
+EMBEDDING_MODEL = Model(
+    name="model-e",
+    provider="mock",
+    api_model="model-e",
+    prices=Prices(input=per_million(1), output=0),
+    capabilities=frozenset({"embeddings"}),
 )
 
 

@@ -18,7 +18,7 @@ _REPEATED = "repeat-1"
 class Call(Struct, frozen=True, kw_only=True):
     """A request, whichever wire it came by. `prompt` is the last user text, `content` all text there is.
 
-    `tools` are the names on offer, `forced` the one the caller insists on.
+    `tools` are the names on offer, `forced` the one the caller insists on. `texts` are those to embed: nothing is said.
     """
 
     model: str
@@ -30,6 +30,9 @@ class Call(Struct, frozen=True, kw_only=True):
     n: int = 1
     tools: tuple[str, ...] = ()
     forced: str | None = None
+    texts: tuple[str, ...] = ()
+    dimensions: int = 0
+    base64: bool = False
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -45,6 +48,10 @@ class Answer(Struct, frozen=True, kw_only=True):
     cache_write_tokens: int = 0
     thinking: tuple[bytes, ...] = ()
     usage: bytes | None
+    texts: tuple[str, ...] = ()
+    dimensions: int = 0
+    base64: bool = False
+    vectors: str | None = None
 
     @property
     def output_tokens(self) -> int:
@@ -62,6 +69,8 @@ def generate(call: Call, script: Script, attempt: str) -> Answer:
     speak = _arguments if tool else _words
     size = len(call.content) // 4 + 1
     cached = min(script.cached, size)
+    if call.texts:
+        return _embedded(call, script, attempt)
     return Answer(
         id=_REPEATED if script.repeat_id else attempt,
         model=call.model,
@@ -73,6 +82,24 @@ def generate(call: Call, script: Script, attempt: str) -> Answer:
         cache_write_tokens=min(script.cache_write, size - cached),
         thinking=_words(seed + b"thinking", script.thinking),
         usage=None,
+    )
+
+
+def _embedded(call: Call, script: Script, attempt: str) -> Answer:
+    """Each text is counted for itself, so that a bill does not depend on how texts are put together."""
+    return Answer(
+        id=_REPEATED if script.repeat_id else attempt,
+        model=call.model,
+        choices=(),
+        tool=None,
+        finish="stop",
+        input_tokens=sum(len(text.encode()) // 4 + 1 for text in call.texts),
+        cached_tokens=0,
+        usage=None,
+        texts=call.texts,
+        dimensions=call.dimensions,
+        base64=call.base64,
+        vectors=script.vectors,
     )
 
 

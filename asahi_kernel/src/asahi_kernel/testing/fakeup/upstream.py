@@ -12,7 +12,7 @@ from types import ModuleType
 
 import msgspec
 
-from asahi_kernel.testing.fakeup import anthropic, openai
+from asahi_kernel.testing.fakeup import anthropic, embeddings, openai
 from asahi_kernel.testing.fakeup.connection import Ask, Connection, Gone
 from asahi_kernel.testing.fakeup.generation import Answer, Call, generate
 from asahi_kernel.testing.fakeup.ledger import Ledger, Price, Row
@@ -89,7 +89,7 @@ class Upstream:
         task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, connection: Connection, ask: Ask) -> None:
-        wire = {openai.PATH: openai, anthropic.PATH: anthropic}.get(ask.path)
+        wire = {openai.PATH: openai, anthropic.PATH: anthropic, embeddings.PATH: embeddings}.get(ask.path)
         try:
             if wire is not None and ask.method == "POST":
                 await _Attempt(self, connection, ask, wire).run()

@@ -28,3 +28,22 @@ class OpenAIConfig(Config, frozen=True, kw_only=True):
     stream_timeout_s: Seconds = 120.0
     max_connections: Annotated[int, Meta(ge=1, le=10_000)] = 100
     max_tokens_parameter: Literal["max_tokens", "max_completion_tokens"] | None = None
+
+
+class EmbedderConfig(Config, frozen=True, kw_only=True):
+    """The table `embedders.<name>` with `type: openai`. Durations are in seconds.
+
+    `dimension` is the length of the vectors; it is asked for unless `send_dimension` is false, for hosts and models
+    that have no choice. Texts go in calls of `batch_size`.
+    """
+
+    api_key: Secret
+    base_url: str = "https://api.openai.com/v1"
+    model: str = "text-embedding-3-small"
+    dimension: Annotated[int, Meta(ge=1, le=65_536)] = 1_024
+    send_dimension: bool = True
+    batch_size: Annotated[int, Meta(ge=1, le=2_048)] = 96
+    connect_timeout_s: Seconds = 5.0
+    timeout_s: Seconds = 30.0
+    max_retries: Annotated[int, Meta(ge=0, le=10)] = 3
+    max_connections: Annotated[int, Meta(ge=1, le=10_000)] = 20

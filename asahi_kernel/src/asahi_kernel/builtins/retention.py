@@ -1,0 +1,55 @@
+"""The retention service: once a day it forgets requests that are older than the operator keeps them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from asahi_kernel.factory import Config, Factory
+
+if TYPE_CHECKING:
+    from asahi_kernel.gateway import Gateway
+    from asahi_kernel.protocols import Storage
+
+log = logging.getLogger(__name__)
+
+_DAY_S = 86_400.0
+#: Workers that start together do not sweep together.
+_FIRST_S = (60.0, 660.0)
+
+
+async def sweep(storage: Storage, days: int, now: datetime | None = None) -> int:
+    """Forget every org's requests that are more than so many days old; how many went."""
+    before = (now or datetime.now(UTC)) - timedelta(days=days)
+    return sum([await storage.retention.sweep(org, before) for org in await storage.retention.orgs()])
+
+
+@asynccontextmanager
+async def open_retention(config: Config, gateway: Gateway) -> AsyncIterator[None]:
+    task = asyncio.get_running_loop().create_task(_daily(gateway))
+    try:
+        yield None
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _daily(gateway: Gateway) -> None:
+    await asyncio.sleep(random.uniform(*_FIRST_S))
+    while True:
+        try:
+            if count := await sweep(gateway.storage, gateway.settings.governance.retention_days):
+                log.info("retention: %d requests were forgotten", count)
+        except Exception as error:  # noqa: BLE001 - tomorrow is another day; nothing is lost by keeping more
+            gateway.faults["retention"] += 1
+            log.warning("retention could not sweep (%s)", type(error).__name__)
+        await asyncio.sleep(_DAY_S)
+
+
+RETENTION: Factory[None, Config] = Factory("retention", Config, open_retention)

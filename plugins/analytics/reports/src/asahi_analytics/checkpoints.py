@@ -1,0 +1,115 @@
+"""Checkpoints: signed statements of how far every chain of the savings ledger had come, kept outside the database.
+
+A chain alone cannot show that its end was cut off, or that all of it was computed anew. A checkpoint can: it names each
+org's last entry, and it is signed with Ed25519 (RFC 8032) by a key that the database does not hold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from asahi_kernel.errors import ConfigError
+from asahi_kernel.keyfile import once
+from asahi_kernel.ledger import Head
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+FILE = "savings-checkpoints.jsonl"
+
+
+class Checkpoint(Struct, frozen=True, kw_only=True):
+    """`heads` by org, `size` the entries of all chains together, `root` the SHA-256 of the heads. `key_id` is the start
+    of the public key's SHA-256; `signature` is over the JSON of everything else, keys sorted."""
+
+    log: str = "savings"
+    size: int
+    root: str
+    heads: Mapping[str, Head]
+    signed_at: datetime
+    key_id: str
+    signature: str = ""
+
+
+class Signer:
+    """Signs checkpoints with a private key of 32 bytes."""
+
+    def __init__(self, seed: bytes) -> None:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        self._key: Ed25519PrivateKey = Ed25519PrivateKey.from_private_bytes(seed)
+        self.public = self._key.public_key().public_bytes_raw()
+
+    def sign(self, heads: Mapping[str, Head], now: datetime | None = None) -> Checkpoint:
+        """A checkpoint of these heads."""
+        checkpoint = Checkpoint(
+            size=sum(head.seq for head in heads.values()),
+            root=root_of(heads),
+            heads=dict(sorted(heads.items())),
+            signed_at=now or datetime.now(UTC),
+            key_id=key_id(self.public),
+        )
+        return msgspec.structs.replace(checkpoint, signature=self._key.sign(_message(checkpoint)).hex())
+
+
+def open_signer(folder: Path, configured: str | None) -> Signer:
+    """The signer of this host: `ASAHI_CHECKPOINT_KEY` (64 hexadecimal digits), else a key that is made once."""
+    text = configured
+    if text is None:
+        import secrets
+
+        text = once(folder / "checkpoint.key", lambda: secrets.token_hex(32).encode()).decode()
+    try:
+        seed = bytes.fromhex(text)
+    except ValueError:
+        seed = b""
+    if len(seed) != 32:
+        raise ConfigError("ASAHI_CHECKPOINT_KEY must be 64 hexadecimal digits, the seed of an Ed25519 key")
+    return Signer(seed)
+
+
+def genuine(checkpoint: Checkpoint, public: bytes) -> bool:
+    """Whether the holder of this key signed just this."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    size = sum(head.seq for head in checkpoint.heads.values())
+    if checkpoint.key_id != key_id(public) or checkpoint.root != root_of(checkpoint.heads) or checkpoint.size != size:
+        return False
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(bytes.fromhex(checkpoint.signature), _message(checkpoint))
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def root_of(heads: Mapping[str, Head]) -> str:
+    """SHA-256 over all heads."""
+    return hashlib.sha256(msgspec.json.encode(dict(heads), order="sorted")).hexdigest()
+
+
+def key_id(public: bytes) -> str:
+    """A short name for a public key."""
+    return hashlib.sha256(public).hexdigest()[:16]
+
+
+def read(lines: Iterable[bytes]) -> list[Checkpoint]:
+    """The checkpoints of a file, oldest first; a line that a crash tore is left out."""
+    found = []
+    for line in lines:
+        try:
+            found.append(msgspec.json.decode(line, type=Checkpoint))
+        except msgspec.DecodeError:
+            continue
+    return found
+
+
+def _message(checkpoint: Checkpoint) -> bytes:
+    return msgspec.json.encode(msgspec.structs.replace(checkpoint, signature=""), order="sorted")
