@@ -23,3 +23,9 @@ __all__ = [
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a test leaves in the working folder, such as `data/`, is its own."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))

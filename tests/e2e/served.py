@@ -31,7 +31,7 @@ class Process:
 def started(folder: Path, *command: str, **environment: str) -> Iterator[Process]:
     """A Python process that prints its URL once it listens; ended with the block."""
     log = folder / f"{abs(hash(command))}.log"
-    ours = ("ASAHI_", "ANTHROPIC_", "OPENAI_", "PORT")
+    ours = ("ASAHI_", "ANTHROPIC_", "OPENAI_", "COHERE_", "DATABASE_URL", "REDIS_URL", "PORT")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     with log.open("w") as output:
         process = subprocess.Popen(

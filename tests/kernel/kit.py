@@ -51,7 +51,7 @@ async def gateway_of(tree=None, **kinds):
     plugins = load_plugins()
     if kinds:
         plugins.manager.register(plugin(**kinds), name="test")
-    settings = decode({"profile": "development", **(tree or {})}, Settings, "test")
+    settings = decode({"profile": "development", "storage": "memory", **(tree or {})}, Settings, "test")
     async with running(Gateway(settings), plugins) as gateway:
         yield gateway
 
