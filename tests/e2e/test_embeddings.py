@@ -96,6 +96,17 @@ def test_only_unknown_texts_reach_the_vendor(client, served):
     assert len(served.embedded()) == before + 1
 
 
+def test_2048_texts_are_one_answer_and_as_many_calls_as_it_takes(client, served):
+    before = len(served.embedded())
+    texts = [f"text {number} of many" for number in range(2_048)]
+    found = ask(client, texts, dimensions=16)
+    calls = served.embedded()[before:]
+    assert (len(found.data), len(calls)) == (2_048, 8)
+    assert round(found.asahi["cost"] * 1e9) == sum(row["cost"] for row in calls)
+    assert found.usage.prompt_tokens == sum(row["input_tokens"] for row in calls)
+    assert found.data[2_000].embedding == ask(client, texts[2_000], dimensions=16).data[0].embedding
+
+
 def test_tenants_never_share(served, client):
     ask(client, "a tenant's own")
     before = len(served.embedded())

@@ -283,6 +283,45 @@ class TestCache:
             assert not gateway.faults
 
 
+class TestFlights:
+    class Slow(Embedding):
+        async def embed(self, model, texts, dimensions):
+            await asyncio.sleep(0.05)
+            return await super().embed(model, texts, dimensions)
+
+    async def test_the_same_texts_under_way_are_paid_for_once(self):
+        provider = self.Slow()
+        async with gateway_of(served_by(), providers=("own", provider)) as gateway:
+            found = await asyncio.gather(*(ask(gateway, "a", "b") for _ in range(20)))
+            events = await events_of(gateway)
+        assert len(provider.asked) == 1
+        assert len({each.vectors for each in found}) == 1
+        assert (len(events), sum(event.cost for event in events)) == (20, 20 * PRICE)
+
+    async def test_tenants_and_those_who_pass_the_cache_by_pay_for_themselves(self):
+        provider = self.Slow()
+        async with gateway_of(served_by(), providers=("own", provider)) as gateway:
+            await asyncio.gather(
+                ask(gateway, "a"), ask(gateway, "a", principal=THERE), ask(gateway, "a", cache="off"), ask(gateway, "b")
+            )
+        assert len(provider.asked) == 4
+
+    async def test_a_leader_that_fails_does_not_fail_its_followers(self):
+        outcomes = iter([Embedded((), 1)])
+
+        class Once(self.Slow):
+            async def embed(self, model, texts, dimensions):
+                given = await super().embed(model, texts, dimensions)
+                return next(outcomes, given)
+
+        provider = Once()
+        async with gateway_of(served_by(), providers=("own", provider)) as gateway:
+            asked = (ask(gateway, "a") for _ in range(5))
+            found = await asyncio.gather(*asked, return_exceptions=True)
+        assert [isinstance(each, ProviderFailed) for each in found].count(True) == 1
+        assert len(provider.asked) == 2
+
+
 class TestPolicies:
     async def test_each_text_is_seen_and_may_be_amended(self):
         class Masking:

@@ -59,6 +59,7 @@ class _Known(Struct, frozen=True):
     tokens: int
 
 
+_PAID = Completion(model="")
 _encode = msgspec.json.Encoder().encode
 _entry = msgspec.json.Decoder(_Entry).decode
 
@@ -71,9 +72,13 @@ async def embed(
         request = await _admitted(gateway, request, principal, trace)
         work = _Work(gateway, request, principal, trace, dimensions)
         await work.recall()
+        if work.missing:
+            await work.join()
         hit = work.hit()
         if work.missing:
-            await work.pay()
+            with gateway.flights.lead(work.flight) as flight:
+                await work.pay()
+                flight.land(_PAID)
         vectors, usage = work.result()
         told = Completion(model=work.model.name, provider=work.model.provider, usage=usage)
         await release(gateway, request, told, principal)
@@ -113,6 +118,7 @@ class _Work:
         self._first: Hit | None = None
         self.missing = list(dict.fromkeys(self._texts))
         self.sent = 0
+        self.flight = b""
         trace.model = self.model.name
 
     async def recall(self) -> None:
@@ -130,6 +136,14 @@ class _Work:
                 break
             await self._ask(position, name, tier)
         self._trace.mark("cache_lookup")
+
+    async def join(self) -> None:
+        """The same texts under way for the same tenant are waited for, and then looked up."""
+        if self._trace.cache_status == "bypass" or not self._gateway.settings.cache.single_flight:
+            return
+        self.flight = b"".join(sorted(self._keys[text] for text in self.missing))
+        if await self._gateway.flights.follow(self.flight, self._gateway.patience_s) is not None:
+            await self.recall()
 
     def hit(self) -> Hit | None:
         """The entry that stands for all, when the cache knew every text."""
