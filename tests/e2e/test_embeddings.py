@@ -9,7 +9,7 @@ import httpx
 import openai
 import pytest
 from openai import OpenAI
-from tests.e2e.served import gateway, rows, upstream
+from tests.e2e.served import gateway, settled, upstream
 
 KEY = "a-long-random-key-0123456789"
 OTHER = "another-random-key-0123456789"
@@ -28,12 +28,13 @@ CHAT = {"name": "chat", "provider": "openai", "cost_per_1k_input_tokens": 0.0005
 class Served:
     """The gateway's address and the vendor's books."""
 
-    def __init__(self, url, ledger):
+    def __init__(self, url, ledger, bodies):
         self.url = url
         self.ledger = ledger
+        self.bodies = bodies
 
     def embedded(self):
-        return [row for row in rows(self.ledger) if row["path"] == "/v1/embeddings"]
+        return [row for row in settled(self.ledger, self.bodies) if row["path"] == "/v1/embeddings"]
 
     def post(self, body, path="/v1/embeddings", **headers):
         return httpx.post(f"{self.url}{path}", json=body, headers={"authorization": f"Bearer {KEY}", **headers})
@@ -42,7 +43,8 @@ class Served:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp("embeddings")
-    with upstream(folder, *PRICE, "--key", "sk-vendor") as (vendor, ledger):
+    bodies = folder / "bodies.jsonl"
+    with upstream(folder, *PRICE, "--key", "sk-vendor", "--bodies", str(bodies)) as (vendor, ledger):
         resilience = {"max_retries": 0, "breaker": {"consecutive_failures": 1_000, "min_calls": 1_000}}
         configuration = {
             "auth": {"type": "static", "keys": [{"key": KEY}, {"key": OTHER, "org": "other"}]},
@@ -50,7 +52,7 @@ def served(tmp_path_factory):
             "models": [CHAT, EMBED],
         }
         with gateway(folder, configuration) as process:
-            yield Served(process.url, ledger)
+            yield Served(process.url, ledger, bodies)
 
 
 @pytest.fixture(scope="module")
