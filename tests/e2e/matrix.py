@@ -21,11 +21,14 @@ FUNCTION = {"name": "canary_tool", "description": "canary description", "paramet
 
 @dataclass(frozen=True)
 class Vendor:
-    """How the gateway reaches a vendor. `provider` makes its table from the scripted upstream's address; `path` is
-    where a question in words must arrive there, nothing for a vendor inside the gateway."""
+    """How the gateway reaches a vendor. `provider` makes its table from the scripted upstream's address. `chat`,
+    `embed` and `count` are the paths where questions, texts and counts must arrive there: nothing for a vendor inside
+    the gateway, or for what it cannot do."""
 
     provider: Callable[[str], dict[str, Any]]
-    path: str = ""
+    chat: str = ""
+    embed: str = ""
+    count: str = ""
     embeds: bool = True
 
 
@@ -37,13 +40,19 @@ VENDORS = {
             "base_url": f"{url}/v1",
             "max_tokens_parameter": "max_completion_tokens",
         },
-        "/v1/chat/completions",
+        chat="/v1/chat/completions",
+        embed="/v1/embeddings",
     ),
     "anthropic": Vendor(
-        lambda url: {"type": "anthropic", "api_key": "sk-vendor", "base_url": url}, "/v1/messages", embeds=False
+        lambda url: {"type": "anthropic", "api_key": "sk-vendor", "base_url": url},
+        chat="/v1/messages",
+        count="/v1/messages/count_tokens",
+        embeds=False,
     ),
     "compatible": Vendor(
-        lambda url: {"type": "openai", "api_key": "", "base_url": f"{url}/v1"}, "/v1/chat/completions"
+        lambda url: {"type": "openai", "api_key": "", "base_url": f"{url}/v1"},
+        chat="/v1/chat/completions",
+        embed="/v1/embeddings",
     ),
     "mock": Vendor(lambda url: {"type": "mock"}),
 }

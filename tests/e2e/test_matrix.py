@@ -126,7 +126,7 @@ def run(served, feature, vendor):
     if feature.check == "tool":
         assert text == "canary_tool"
     sent = served.heard()[before:]
-    if not VENDORS[vendor].path:
+    if not VENDORS[vendor].chat:
         assert not sent
         for left_out in feature.more if feature.check not in ("two", "count") else ():
             rest = {name: value for name, value in feature.more.items() if name != left_out}
@@ -134,11 +134,12 @@ def run(served, feature, vendor):
                 feature, ask(served, feature, model, feature.more)
             ), f"the mock answers as if there was no {left_out}"
         return 200, "ok"
-    if feature.check == "count" and not sent:
+    wanted = {"embeddings": VENDORS[vendor].embed, "count": VENDORS[vendor].count}.get(feature.call)
+    if wanted == "":
+        assert not sent
         return 200, "ok, an estimate"
     (heard,) = sent
-    wanted = {"embeddings": "/v1/embeddings", "count": "/v1/messages/count_tokens"}
-    assert heard["path"] == wanted.get(feature.call, VENDORS[vendor].path)
+    assert heard["path"] == (VENDORS[vendor].chat if wanted is None else wanted)
     missing = [needle for needle in feature.needles if needle not in heard["body"]]
     assert not missing, f"dropped on the way: {missing} not in {heard['body']}"
     return 200, "ok"

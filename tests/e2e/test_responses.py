@@ -158,9 +158,12 @@ def test_it_calls_a_function_and_takes_the_result(client, served, model, stream)
     assert served.rows()[-1]["status"] == 200
 
 
-def test_the_answer_itself_can_be_sent_back(client):
-    first = client.responses.create(model="gpt", input="first")
-    turns = [{"role": "user", "content": "first"}, *first.output, {"role": "user", "content": "and then?"}]
+@EITHER
+@pytest.mark.parametrize("bound", [None, 4])
+def test_the_answer_itself_can_be_sent_back_to_either(client, model, bound):
+    question = "first [[fakeup: tokens=9]]"
+    first = client.responses.create(model=model, input=question, max_output_tokens=bound)
+    turns = [{"role": "user", "content": question}, *first.output, {"role": "user", "content": "and then?"}]
     assert client.responses.create(model="gpt", input=turns).output_text
     assert client.responses.create(model="claude", input=turns).output_text
 

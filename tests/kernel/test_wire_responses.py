@@ -234,10 +234,29 @@ class TestItems:
         found = request(input=[{"role": "user", "content": "q"}, turn, {"role": "user", "content": "r"}])
         assert (json.loads(found.messages[1].extra), found.wire) == ({"annotations": [mark]}, "openai")
 
-    @pytest.mark.parametrize("item", [{"phase": "commentary"}, {"brand_new": 1}])
+    @pytest.mark.parametrize("item", [{"phase": "commentary"}, {"brand_new": 1}, {"choice": 1}])
     def test_a_member_of_this_wire_only_keeps_other_providers_out(self, item):
         found = request(input=[{"role": "user", "content": "q", **item}])
         assert (found.wire, json.loads(found.messages[0].extra)) == ("responses", item)
+
+    @pytest.mark.parametrize(
+        "item",
+        [
+            {"role": "assistant", "content": "a", "reasoning_content": "hmm"},
+            {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}", "extra_content": {"a": 1}},
+        ],
+    )
+    def test_what_a_vendor_of_the_chat_wire_said_goes_back_to_that_wire(self, item):
+        found = request(input=[{"role": "user", "content": "q"}, item])
+        extra = found.messages[1].extra or found.messages[1].tool_calls[0].extra
+        assert (found.wire, json.loads(extra).keys() < item.keys()) == ("openai", True)
+
+    @pytest.mark.parametrize("name", ["id", "status", "choice"])
+    def test_how_an_earlier_answer_ended_is_not_asked_again(self, name):
+        turn = {"role": "assistant", "content": "a"}
+        assert request(input=[{"role": "user", "content": "q"}, {**turn, name: "x"}]) == request(
+            input=[{"role": "user", "content": "q"}, turn]
+        )
 
     def test_a_null_member_says_nothing(self):
         found = request(input=[{"role": "user", "content": "q", "phase": None}])

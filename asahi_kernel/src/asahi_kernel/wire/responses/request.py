@@ -147,7 +147,7 @@ def decode(body: bytes, headers: Mapping[str, str], *, strict_fields: bool = Fal
     tools = read_tools(said.tools or [])
     options = _options(said)
     wire = WIRE if further or beyond else "openai" if options.keys() - {"parallel_tool_calls"} else ""
-    if not wire and any(message.extra for message in messages):
+    if not wire and any(message.extra or any(call.extra for call in message.tool_calls) for message in messages):
         wire = "openai"
     model = model_of(said, said.model)
     request = Request(
