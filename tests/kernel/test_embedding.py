@@ -9,6 +9,7 @@ from tests.kernel.kit import events_of, faults, gateway_of, replace
 
 from asahi_kernel.embedding import embed
 from asahi_kernel.errors import (
+    ConfigError,
     DeadlineExceeded,
     Denied,
     Exhausted,
@@ -460,6 +461,16 @@ class TestCalls:
         async with gateway_of(served_by(), providers=("own", provider)) as gateway:
             with pytest.raises(ProviderFailed):
                 await ask(gateway, "a", "b", dimensions=None)
+
+
+async def test_a_model_whose_provider_cannot_embed_stops_the_start():
+    class Words:
+        async def complete(self, model, request):
+            return Completion(text="words", model=model.name)
+
+    with pytest.raises(ConfigError, match="'own' cannot embed"):
+        async with gateway_of(served_by(), providers=("own", Words())):
+            pass
 
 
 async def test_the_decision_tells_of_the_cache_and_the_model():

@@ -215,6 +215,17 @@ class TestTheSameAsChat:
         assert (found.end_user, found.user_id, found.organization_id) == ("someone", "ann", "acme")
 
 
+@pytest.mark.parametrize(
+    ("said", "same"),
+    [
+        ({"include": ["message.output_text.logprobs"]}, {"logprobs": True}),
+        ({"top_logprobs": 3}, {"logprobs": True, "top_logprobs": 3}),
+    ],
+)
+def test_log_probabilities_are_asked_of_the_chat_wire(said, same):
+    assert request(input="q", **said) == chat(messages=[{"role": "user", "content": "q"}], **same)
+
+
 class TestItems:
     def test_a_call_joins_the_turn_before_it(self):
         said = {"type": "message", "role": "assistant", "id": "msg_1", "status": "completed"}
@@ -318,7 +329,8 @@ class TestRefusals:
         [
             ({"store": True}, "store"),
             ({"background": True}, "background"),
-            ({"include": ["message.output_text.logprobs"]}, "include"),
+            ({"include": ["message.output_text.logprobs", "web_search_call.results"]}, "include"),
+            ({"top_logprobs": 21}, "top_logprobs"),
             ({"truncation": "auto"}, "truncation"),
             ({"stream_options": {"include_obfuscation": True}}, "stream_options.include_obfuscation"),
             ({"reasoning": {"summary": "auto"}}, "reasoning.summary"),
