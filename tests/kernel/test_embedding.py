@@ -394,8 +394,14 @@ class TestCalls:
 
     async def test_a_stall_ends_within_the_time_of_a_call(self):
         async with gateway_of(faults({"kind": "stall"}, timeout_s=0.1, max_retries=0)) as gateway:
-            with pytest.raises(DeadlineExceeded):
+            for _ in range(3):
+                with pytest.raises(DeadlineExceeded):
+                    await ask(gateway, "a")
+            with pytest.raises(Unavailable):
                 await ask(gateway, "a")
+            event = (await events_of(gateway))[0]
+        assert [(attempt.outcome, attempt.billed) for attempt in event.attempts] == [("timeout", False)]
+        assert event.warnings == ("charge_unknown",)
 
     async def test_many_calls_have_the_time_of_one(self):
         async with gateway_of(faults({"call": 3, "kind": "stall"}, timeout_s=0.3, max_retries=0)) as gateway:

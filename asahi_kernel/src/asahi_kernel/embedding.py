@@ -6,6 +6,7 @@ import asyncio
 import base64
 import math
 import struct
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
@@ -14,7 +15,7 @@ from msgspec import Struct
 
 from asahi_kernel.answer import Answer
 from asahi_kernel.calling import call
-from asahi_kernel.errors import DeadlineExceeded, NoRoute, PluginError, ProviderError, ProviderFailed
+from asahi_kernel.errors import NoRoute, PluginError, ProviderError, ProviderFailed
 from asahi_kernel.fingerprint import fingerprint_text
 from asahi_kernel.money import count_tokens
 from asahi_kernel.pipeline import admit, clocked, close, note_fault, release, reserve
@@ -159,13 +160,10 @@ class _Work:
             raise NoRoute(f"the provider of {self.model.name!r} cannot embed")
         await reserve(gateway, self._principal, ranked, trace, self._worst())
         trace.mark("routing")
-        try:
-            async with asyncio.timeout(upstream.resilience.timeout_s):
-                for texts in _split(self.missing, upstream.most_texts):
-                    await self._call(texts, ranked)
-                    self.sent += len(texts)
-        except TimeoutError:
-            raise DeadlineExceeded("the provider did not embed all texts in time") from None
+        deadline = time.monotonic() + upstream.resilience.timeout_s
+        for texts in _split(self.missing, upstream.most_texts):
+            await self._call(texts, ranked, deadline)
+            self.sent += len(texts)
         self.missing = []
         trace.mark("inference")
 
@@ -180,7 +178,7 @@ class _Work:
         usage = msgspec.convert({"input_tokens": sum(each.tokens for each in known), "source": source}, Usage)
         return tuple(each.vector for each in known), usage
 
-    async def _call(self, texts: Sequence[str], ranked: Sequence[Candidate]) -> None:
+    async def _call(self, texts: Sequence[str], ranked: Sequence[Candidate], deadline: float) -> None:
         """One call, with its retries; what it gives is kept at once, so that a later failure loses none of it."""
         got: list[bytes] = []
 
@@ -194,7 +192,7 @@ class _Work:
             return Completion(model=model.name, usage=usage, provider_request_id=embedded.provider_request_id)
 
         request = _request_of(self._request, texts)
-        completion = await call(self._gateway, request, self._principal, ranked, self._trace, None, ask)
+        completion = await call(self._gateway, request, self._principal, ranked, self._trace, None, ask, deadline)
         tokens = completion.usage.input_tokens if completion.usage else 0
         found = [_Known(*pair) for pair in zip(got, _shares(tokens, texts), strict=True)]
         fresh = dict(zip(texts, found, strict=True))
