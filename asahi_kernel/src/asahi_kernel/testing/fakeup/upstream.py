@@ -90,6 +90,7 @@ class Upstream:
 
     async def _answer(self, connection: Connection, ask: Ask) -> None:
         wire = {openai.PATH: openai, anthropic.PATH: anthropic, embeddings.PATH: embeddings}.get(ask.path)
+        self._ledger.hear(ask.path, ask.body)
         try:
             if wire is not None and ask.method == "POST":
                 await _Attempt(self, connection, ask, wire).run()
@@ -286,6 +287,7 @@ async def running(
     *,
     prices: dict[str, Price] | None = None,
     ledger: Path | None = None,
+    bodies: Path | None = None,
     fault: str = "",
     latency_s: float = 0.0,
     pace_s: float = 0.0,
@@ -293,8 +295,9 @@ async def running(
     port: int = 0,
     tls: SSLContext | None = None,
 ) -> AsyncIterator[Upstream]:
-    """A fake upstream on a loopback port for as long as the block lasts; its address is `url`."""
-    books = Ledger(prices or {}, ledger)
+    """A fake upstream on a loopback port for as long as the block lasts; its address is `url`. With `bodies` it writes
+    each request there."""
+    books = Ledger(prices or {}, ledger, bodies)
     upstream = Upstream(books, fault=fault, latency_s=latency_s, pace_s=pace_s, keys=keys)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(upstream.connection, "127.0.0.1", port, backlog=1024, ssl=tls)
