@@ -26,7 +26,8 @@ class Row(Struct, frozen=True, kw_only=True):
 
     `output_tokens` are those written before the client was seen to be gone; `usage` is the JSON the client was told, or
     would have been; `bytes_sent` counts the response with its head; `completion_id` may repeat, `attempt` never does.
-    `status` is 0 when the client left before there was one: nothing had begun, nothing is billed.
+    `mark` is what the request's script calls it, so that a row can be found from outside. `status` is 0 when the client
+    left before there was one: nothing had begun, nothing is billed.
     """
 
     attempt: str
@@ -44,6 +45,7 @@ class Row(Struct, frozen=True, kw_only=True):
     cost: int | None
     bytes_sent: int
     closed_by: Literal["server", "client"]
+    mark: str = ""
 
 
 class Ledger:

@@ -153,6 +153,7 @@ class _Attempt:
         self._reply: Answer | None = None
         self._status = 0
         self._written = 0
+        self._mark = ""
         self._headers = {"x-request-id": f"req_{self._id}", "request-id": f"req_{self._id}"}
 
     async def run(self) -> None:
@@ -172,6 +173,7 @@ class _Attempt:
         try:
             call = self._call = self._wire.decode(self._ask.body)
             script = self._upstream.script(call.prompt)
+            self._mark = script.mark or ""
         except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
             return await self._refuse(400, f"fakeup: {error}")
         self._connection.cut_at = script.reset_at_byte
@@ -271,6 +273,7 @@ class _Attempt:
             cost=0 if reply is None else self._upstream.cost(model, reply, self._written),
             bytes_sent=self._connection.sent,
             closed_by="client" if by_client else "server",
+            mark=self._mark,
         )
 
 
