@@ -49,9 +49,13 @@ CATALOGUE = (
 )
 
 
-def _prior(name: str, provider: str, latency: float, quality: float, context: int, output: int) -> ModelProfile:
+def _prior(
+    name: str, provider: str, latency: float, quality: float, context: int, output: int, *, blind: bool = False
+) -> ModelProfile:
+    seeing = {"capabilities": ("tools", "json_schema", "streaming")} if blind else {}
     return msgspec.convert(
         {
+            **seeing,
             "name": name,
             "provider": provider,
             "avg_latency_ms": latency,
@@ -75,6 +79,10 @@ FURTHER = (
     _prior("gemini-2.5-flash", "google", 150, 4.2, 1_048_576, 65_536),
     _prior("gemini-2.0-flash", "google", 120, 4.0, 1_048_576, 8_192),
     _prior("gemini-2.0-flash-lite", "google", 80, 3.5, 1_048_576, 8_192),
+    _prior("command-a-03-2025", "cohere", 250, 4.2, 256_000, 8_000, blind=True),
+    _prior("command-r-plus-08-2024", "cohere", 300, 3.9, 128_000, 4_000, blind=True),
+    _prior("command-r-08-2024", "cohere", 180, 3.6, 128_000, 4_000, blind=True),
+    _prior("command-r7b-12-2024", "cohere", 120, 3.2, 128_000, 4_000, blind=True),
 )
 
 

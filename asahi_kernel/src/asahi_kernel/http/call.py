@@ -14,6 +14,7 @@ from asahi_kernel.http import failures
 from asahi_kernel.http.client import Client, ConnectError, Response
 from asahi_kernel.http.connection import BrokenError
 from asahi_kernel.http.failures import Failure, Garbage
+from asahi_kernel.http.host import HostConfig
 from asahi_kernel.types import Chunk
 from asahi_kernel.wire.sse import Event, EventError, EventParser
 
@@ -32,6 +33,16 @@ class Timeouts(Struct, frozen=True, kw_only=True):
     idle_s: float
     whole_s: float
     stream_s: float
+
+    @classmethod
+    def of(cls, config: HostConfig) -> Timeouts:
+        """Those that a host is configured with."""
+        return cls(
+            first_token_s=config.first_token_timeout_s,
+            idle_s=config.idle_timeout_s,
+            whole_s=config.timeout_s,
+            stream_s=config.stream_timeout_s,
+        )
 
 
 class Dialect(Protocol):
@@ -127,14 +138,13 @@ class Caller:
 
 
 @asynccontextmanager
-async def connected(
-    name: str, base_url: str, headers: Mapping[str, str], *, limit: int, connect_timeout_s: float
-) -> AsyncIterator[Client]:
+async def connected(name: str, base_url: str, headers: Mapping[str, str], config: HostConfig) -> AsyncIterator[Client]:
     """A client for JSON calls, whose connections close with it. `ConfigError` for an address or key that cannot
     work; `name` is the provider at fault."""
+    limit, patience = config.max_connections, config.connect_timeout_s
     fixed = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "asahi"}
     try:
-        client = Client(base_url, {**fixed, **headers}, limit=limit, connect_timeout_s=connect_timeout_s)
+        client = Client(base_url, {**fixed, **headers}, limit=limit, connect_timeout_s=patience)
     except ValueError as error:
         raise ConfigError(f"{name}: {error}") from None
     try:

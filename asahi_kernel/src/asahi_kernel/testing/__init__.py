@@ -10,6 +10,7 @@ Subclass a contract, say how to open your backend, run pytest:
 from importlib import import_module
 from typing import Any
 
+from asahi_kernel.testing.abilities import ABILITIES
 from asahi_kernel.testing.samples import ASK, EMBEDDING_MODEL, HERE, MODEL, PARIS, THERE
 
 CONTRACTS = (
@@ -26,11 +27,13 @@ CONTRACTS = (
     "TransformContract",
     "VectorStoreContract",
 )
-__all__ = ("ASK", "EMBEDDING_MODEL", "HERE", "MODEL", "PARIS", "THERE", *CONTRACTS)
+_PROVIDING = frozenset({"ProviderContract"})
+__all__ = ("ABILITIES", "ASK", "EMBEDDING_MODEL", "HERE", "MODEL", "PARIS", "THERE", *CONTRACTS)
 
 
 def __getattr__(name: str) -> Any:
     """The contracts need pytest, which the scripted upstream beside them must not."""
     if name in CONTRACTS:
-        return getattr(import_module("asahi_kernel.testing.contracts"), name)
+        module = "providing" if name in _PROVIDING else "contracts"
+        return getattr(import_module(f"asahi_kernel.testing.{module}"), name)
     raise AttributeError(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
@@ -18,7 +19,7 @@ _REPEATED = "repeat-1"
 class Call(Struct, frozen=True, kw_only=True):
     """A request, whichever wire it came by. `prompt` is the last user text, `content` all text there is.
 
-    `tools` are the names on offer, `forced` the one the caller insists on.
+    `tools` are the names on offer, `forced` the one the caller insists on, `texts` what to embed.
     """
 
     model: str
@@ -30,6 +31,8 @@ class Call(Struct, frozen=True, kw_only=True):
     n: int = 1
     tools: tuple[str, ...] = ()
     forced: str | None = None
+    texts: tuple[str, ...] = ()
+    dimensions: int = 0
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -44,6 +47,8 @@ class Answer(Struct, frozen=True, kw_only=True):
     cached_tokens: int
     cache_write_tokens: int = 0
     thinking: tuple[bytes, ...] = ()
+    texts: tuple[str, ...] = ()
+    dimensions: int = 0
     usage: bytes | None
 
     @property
@@ -72,8 +77,18 @@ def generate(call: Call, script: Script, attempt: str) -> Answer:
         cached_tokens=cached,
         cache_write_tokens=min(script.cache_write, size - cached),
         thinking=_words(seed + b"thinking", script.thinking),
+        texts=call.texts,
+        dimensions=script.dimensions or call.dimensions,
         usage=None,
     )
+
+
+def vector(model: str, text: str, dimensions: int) -> list[float]:
+    """A unit vector that is a function of model and text."""
+    noise = hashlib.shake_128(f"{model}\0{text}".encode()).digest(dimensions)
+    numbers = [byte - 127.5 for byte in noise]
+    length = math.sqrt(sum(number * number for number in numbers))
+    return [number / length for number in numbers]
 
 
 def _words(seed: bytes, count: int) -> tuple[bytes, ...]:

@@ -12,13 +12,14 @@ from types import ModuleType
 
 import msgspec
 
-from asahi_kernel.testing.fakeup import anthropic, openai
+from asahi_kernel.testing.fakeup import anthropic, cohere, cohere_embed, openai
 from asahi_kernel.testing.fakeup.connection import Ask, Connection, Gone
 from asahi_kernel.testing.fakeup.generation import Answer, Call, generate
 from asahi_kernel.testing.fakeup.ledger import Ledger, Price, Row
 from asahi_kernel.testing.fakeup.script import Director, Script
 
 _JSON = {"content-type": "application/json"}
+_WIRES: dict[str, ModuleType] = {wire.PATH: wire for wire in (openai, anthropic, cohere, cohere_embed)}
 _EVENTS = {"content-type": "text/event-stream; charset=utf-8"}
 
 
@@ -89,7 +90,7 @@ class Upstream:
         task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, connection: Connection, ask: Ask) -> None:
-        wire = {openai.PATH: openai, anthropic.PATH: anthropic}.get(ask.path)
+        wire = _WIRES.get(ask.path)
         try:
             if wire is not None and ask.method == "POST":
                 await _Attempt(self, connection, ask, wire).run()
@@ -152,7 +153,7 @@ class _Attempt:
         self._reply: Answer | None = None
         self._status = 0
         self._written = 0
-        self._headers = {"x-request-id": f"req_{self._id}", "request-id": f"req_{self._id}"}
+        self._headers = dict.fromkeys(("x-request-id", "request-id", "x-debug-trace-id"), f"req_{self._id}")
 
     async def run(self) -> None:
         """Answers; the row is written however that ends."""

@@ -27,13 +27,7 @@ class AnthropicProvider:
     wire = "anthropic"
 
     def __init__(self, config: AnthropicConfig, client: Client) -> None:
-        timeouts = Timeouts(
-            first_token_s=config.first_token_timeout_s,
-            idle_s=config.idle_timeout_s,
-            whole_s=config.timeout_s,
-            stream_s=config.stream_timeout_s,
-        )
-        self._caller = Caller(client, timeouts, AnthropicDialect(config.api_key.reveal()))
+        self._caller = Caller(client, Timeouts.of(config), AnthropicDialect(config.api_key.reveal()))
         self._max_tokens = config.default_max_tokens
 
     async def complete(self, model: Model, request: Request) -> Completion:
@@ -64,6 +58,5 @@ async def opened(config: AnthropicConfig) -> AsyncIterator[AnthropicProvider]:
     headers = {"anthropic-version": _VERSION}
     if config.api_key:
         headers["x-api-key"] = config.api_key.reveal()
-    limit, patience = config.max_connections, config.connect_timeout_s
-    async with connected("anthropic", config.base_url, headers, limit=limit, connect_timeout_s=patience) as client:
+    async with connected("anthropic", config.base_url, headers, config) as client:
         yield AnthropicProvider(config, client)

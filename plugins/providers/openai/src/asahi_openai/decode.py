@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 
 from asahi_kernel import Chunk, Completion, ToolCall, ToolCallDelta, Usage
 from asahi_kernel.http.failures import Failure, Garbage
-from asahi_kernel.http.mending import without_nan
+from asahi_kernel.http.mending import UNREADABLE, read
 from asahi_kernel.types import Choice, FinishReason
 
 Members: TypeAlias = dict[str, Raw]
@@ -26,7 +26,6 @@ _FINISH: dict[str, FinishReason] = {
 }
 _NOTHING = Raw(b"null")
 _MOST_TOKENS = 1 << 31
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class _Details(Struct, frozen=True):
@@ -107,7 +106,7 @@ def decode_reply(body: bytes, model: str, request_id: str) -> Completion:
         raise Garbage("no choices")
     try:
         first, *others = (_choice(members) for members in reply.choices)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise Garbage(str(error)) from None
     return Completion(
         text=first.text,
@@ -127,7 +126,7 @@ def decode_event(data: bytes) -> tuple[str, list[Chunk], Usage | None]:
     reply = _read(data)
     try:
         chunks = [chunk for members in reply.choices or () for chunk in _chunks(members)]
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise Garbage(str(error)) from None
     return reply.id or "", chunks, read_usage(reply.usage)
 
@@ -156,22 +155,10 @@ def read_usage(raw: Raw) -> Usage | None:
 
 
 def _read(body: bytes) -> _Reply:
-    try:
-        if not body.isascii():
-            body.decode()
-        reply = _reply(body)
-    except _UNREADABLE as error:
-        reply = _mended(body, error)
+    reply = read(_reply, body)
     if bytes(reply.error) != b"null":
         raise Failure(bytes(reply.error))
     return reply
-
-
-def _mended(body: bytes, error: Exception) -> _Reply:
-    try:
-        return _reply(without_nan(body, error))
-    except _UNREADABLE as fault:
-        raise Garbage(str(fault)) from None
 
 
 def _choice(members: Members) -> Choice:

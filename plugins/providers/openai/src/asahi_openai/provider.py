@@ -24,13 +24,7 @@ class OpenAIProvider:
     wire = "openai"
 
     def __init__(self, config: OpenAIConfig, client: Client) -> None:
-        timeouts = Timeouts(
-            first_token_s=config.first_token_timeout_s,
-            idle_s=config.idle_timeout_s,
-            whole_s=config.timeout_s,
-            stream_s=config.stream_timeout_s,
-        )
-        self._caller = Caller(client, timeouts, OpenAIDialect(config.api_key.reveal()))
+        self._caller = Caller(client, Timeouts.of(config), OpenAIDialect(config.api_key.reveal()))
         official = urlsplit(config.base_url).hostname == "api.openai.com"
         self._max_tokens = config.max_tokens_parameter or ("max_completion_tokens" if official else "max_tokens")
 
@@ -49,6 +43,5 @@ class OpenAIProvider:
 async def opened(config: OpenAIConfig) -> AsyncIterator[OpenAIProvider]:
     """A provider with its connections, which close with it. `ConfigError` for an address or key that cannot work."""
     headers = {"authorization": f"Bearer {config.api_key.reveal()}"} if config.api_key else {}
-    limit, patience = config.max_connections, config.connect_timeout_s
-    async with connected("openai", config.base_url, headers, limit=limit, connect_timeout_s=patience) as client:
+    async with connected("openai", config.base_url, headers, config) as client:
         yield OpenAIProvider(config, client)
