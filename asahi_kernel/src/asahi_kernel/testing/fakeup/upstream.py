@@ -8,18 +8,19 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from ssl import SSLContext
-from types import ModuleType
 
 import msgspec
 
 from asahi_kernel.testing.fakeup import anthropic, cohere, cohere_embed, openai
 from asahi_kernel.testing.fakeup.connection import Ask, Connection, Gone
 from asahi_kernel.testing.fakeup.generation import Answer, Call, generate
+from asahi_kernel.testing.fakeup.hosts import HOSTS
 from asahi_kernel.testing.fakeup.ledger import Ledger, Price, Row
 from asahi_kernel.testing.fakeup.script import Director, Script
+from asahi_kernel.testing.fakeup.wire import Wire
 
 _JSON = {"content-type": "application/json"}
-_WIRES: dict[str, ModuleType] = {wire.PATH: wire for wire in (openai, anthropic, cohere, cohere_embed)}
+_WIRES: tuple[Wire, ...] = (openai, anthropic, cohere, cohere_embed)
 _EVENTS = {"content-type": "text/event-stream; charset=utf-8"}
 
 
@@ -27,7 +28,7 @@ class Upstream:
     """A scripted vendor. `active` counts the calls being answered, `connections` the open ones.
 
     Assign `fault` to script every request from then on. `latency_s` passes before the first byte, `pace_s` between two
-    tokens. With `keys`, other credentials get a 401.
+    tokens. With `keys`, other credentials get a 401. `host` is one that speaks OpenAI's wire in its own way.
     """
 
     def __init__(
@@ -38,8 +39,11 @@ class Upstream:
         latency_s: float = 0.0,
         pace_s: float = 0.0,
         keys: Collection[str] = (),
+        host: str = "",
     ) -> None:
         self._ledger = ledger
+        wires = (*_WIRES, HOSTS[host]) if host else _WIRES
+        self._wires = {wire.PATH: wire for wire in wires}
         self._director = Director(fault)
         self._latency_s = latency_s
         self._pace_s = pace_s
@@ -90,7 +94,7 @@ class Upstream:
         task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, connection: Connection, ask: Ask) -> None:
-        wire = _WIRES.get(ask.path)
+        wire = self._wires.get(ask.path)
         try:
             if wire is not None and ask.method == "POST":
                 await _Attempt(self, connection, ask, wire).run()
@@ -142,7 +146,7 @@ class Upstream:
 class _Attempt:
     """One call, from its request to its row in the ledger."""
 
-    def __init__(self, upstream: Upstream, connection: Connection, ask: Ask, wire: ModuleType) -> None:
+    def __init__(self, upstream: Upstream, connection: Connection, ask: Ask, wire: Wire) -> None:
         self._upstream = upstream
         self._connection = connection
         self._ask = ask
@@ -291,12 +295,13 @@ async def running(
     latency_s: float = 0.0,
     pace_s: float = 0.0,
     keys: Collection[str] = (),
+    host: str = "",
     port: int = 0,
     tls: SSLContext | None = None,
 ) -> AsyncIterator[Upstream]:
     """A fake upstream on a loopback port for as long as the block lasts; its address is `url`."""
     books = Ledger(prices or {}, ledger)
-    upstream = Upstream(books, fault=fault, latency_s=latency_s, pace_s=pace_s, keys=keys)
+    upstream = Upstream(books, fault=fault, latency_s=latency_s, pace_s=pace_s, keys=keys, host=host)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(upstream.connection, "127.0.0.1", port, backlog=1024, ssl=tls)
     upstream.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"

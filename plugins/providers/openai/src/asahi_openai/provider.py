@@ -25,8 +25,10 @@ class OpenAIProvider:
 
     def __init__(self, config: OpenAIConfig, client: Client) -> None:
         self._caller = Caller(client, Timeouts.of(config), OpenAIDialect(config.api_key.reveal()))
-        official = urlsplit(config.base_url).hostname == "api.openai.com"
+        host = urlsplit(config.base_url).hostname
+        official = host == "api.openai.com"
         self._max_tokens = config.max_tokens_parameter or ("max_completion_tokens" if official else "max_tokens")
+        self._ask = config.ask_for_usage if config.ask_for_usage is not None else host != "api.mistral.ai"
 
     async def complete(self, model: Model, request: Request) -> Completion:
         """One answer, whole, within `timeout_s`."""
@@ -35,7 +37,9 @@ class OpenAIProvider:
 
     def stream(self, model: Model, request: Request) -> AsyncIterator[Chunk]:
         """One answer, piece by piece; the last chunk may hold only the usage. Closing it hangs up on the host."""
-        body = encode(request, model.api_model, stream=True, max_tokens_parameter=self._max_tokens)
+        body = encode(
+            request, model.api_model, stream=True, max_tokens_parameter=self._max_tokens, ask_for_usage=self._ask
+        )
         return self._caller.chunks(_PATH, body, Transcript)
 
 
