@@ -24,7 +24,7 @@ from asahi_kernel.testing import (
 )
 from asahi_kernel.testing.contracts import KEY
 
-NOT_THE_MOCK = {"count tokens": "has no tokeniser"}
+NOT_THE_MOCK = {"count tokens": "has no tokeniser", "answer in batches": "is free already"}
 GOOD = "a-long-random-key-0123456789"
 
 

@@ -65,6 +65,7 @@ OPENAI = Vendor(
     suffix="/v1",
     path="/v1/chat/completions",
     dialect=OpenAIDialect,
+    table={"batches": True},
     cannot={
         "count tokens": "the wire has no call for it",
         "embed texts": "not written yet",
@@ -92,6 +93,7 @@ COHERE = Vendor(
     path="/v2/chat",
     dialect=CohereDialect,
     cannot={
+        "answer in batches": "the vendor has batches of embeddings only",
         "count tokens": "the vendor counts words of a text, not of a chat",
         "call the named tool": "the wire can only ask for some tool, or none",
         "call one tool at a time": "the wire has no word for it",

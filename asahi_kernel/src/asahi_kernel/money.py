@@ -7,6 +7,7 @@ price of up to twelve decimals per million tokens exactly, so a bill is a sum of
 from __future__ import annotations
 
 from decimal import Decimal
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -35,13 +36,20 @@ class Prices(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def cost(self, usage: Usage) -> int:
         """The bill for a usage in nUSD, rounded up once."""
+        return -(-self._total(usage) // _SCALE)
+
+    def batched(self, usage: Usage, factor: Fraction) -> int:
+        """The bill for the same at a share of the price, as vendors ask for batches."""
+        return -(-self._total(usage) * factor.numerator // (_SCALE * factor.denominator))
+
+    def _total(self, usage: Usage) -> int:
         prices = self.reached(usage.input_tokens) if self.tiers else self
         read = prices.input if prices.cache_read is None else prices.cache_read
         write = prices.input if prices.cache_write is None else prices.cache_write
         write_1h = write if prices.cache_write_1h is None else prices.cache_write_1h
         thought = prices.output if prices.reasoning is None else prices.reasoning
         fresh = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
-        total = (
+        return (
             fresh * prices.input
             + usage.cached_tokens * read
             + (usage.cache_write_tokens - usage.cache_write_1h_tokens) * write
@@ -49,7 +57,6 @@ class Prices(Struct, frozen=True, kw_only=True, omit_defaults=True):
             + (usage.output_tokens - usage.reasoning_tokens) * prices.output
             + usage.reasoning_tokens * thought
         )
-        return -(-total // _SCALE)
 
     def plain(self, input_tokens: int, output_tokens: int) -> int:
         """The bill at the uncached prices in nUSD, rounded up once."""

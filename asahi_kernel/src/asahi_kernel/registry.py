@@ -11,7 +11,7 @@ from asahi_kernel.config import near
 from asahi_kernel.errors import ConfigError, Invalid
 from asahi_kernel.money import Prices, per_million
 from asahi_kernel.settings import ModelProfile, Settings
-from asahi_kernel.types import Model
+from asahi_kernel.types import Model, Request
 
 
 def _reference(
@@ -108,6 +108,11 @@ class Registry:
             hint = near(name, [*self.by_name, *self.aliases])
             raise UnknownModel(f"there is no model {name[:64]!r}. {hint}GET /models lists them all", param="model")
         return model
+
+    def baseline_of(self, request: Request) -> Model | None:
+        """The model the caller would have used: the named one, else the configured or best one."""
+        named = request.model or request.terms.baseline
+        return self.baseline if named is None else self.by_name.get(named)
 
     def _baseline(self, name: str | None) -> Model | None:
         if name is not None:

@@ -85,9 +85,11 @@ class Governance(Config, frozen=True):
 
 
 class Pricing(Config, frozen=True):
-    """`baseline_model` None means the registered model of the highest quality, ties to the cheaper."""
+    """`baseline_model` None means the registered model of the highest quality, ties to the cheaper. `batch_factor` is
+    the share of the price that a vendor with batches asks for a member of one."""
 
     baseline_model: str | None = None
+    batch_factor: Annotated[float, Meta(gt=0, le=1)] = 0.5
 
 
 class Streams(Config, frozen=True):

@@ -13,7 +13,7 @@ from asahi_kernel.choice import TECHNIQUES, alternatives, bounds_of, told, untol
 from asahi_kernel.errors import AsahiError
 from asahi_kernel.money import count_input, expect_output
 from asahi_kernel.records import Decision, Event, Status
-from asahi_kernel.types import Candidate, Completion, Hit, Model, Terms, Usage
+from asahi_kernel.types import Candidate, Completion, Hit, Terms, Usage
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
@@ -55,7 +55,7 @@ def foresee(gateway: Gateway, request: Request, trace: Trace, chosen: Candidate)
     """The answer of a dry run: what would be chosen, and what it is estimated to cost; nothing is recorded."""
     tokens = count_input(request)
     usage = Usage(tokens, expect_output(tokens, request.max_tokens), source="estimated")
-    baseline = _baseline_model(gateway, request)
+    baseline = gateway.registry.baseline_of(request)
     before = baseline.prices.plain(*_sizes(usage)) if baseline and baseline.prices else 0
     saved = before - chosen.cost if chosen.cost is not None else 0
     bill = Bill(
@@ -208,7 +208,7 @@ def _decision(request: Request, event: Event, trace: Trace) -> Decision:
 
 
 def _bill(gateway: Gateway, request: Request, trace: Trace, usage: Usage, hit: Hit | None) -> Bill:
-    baseline = _baseline_model(gateway, request)
+    baseline = gateway.registry.baseline_of(request)
     before = 0
     if baseline is not None and baseline.prices is not None:
         before = baseline.prices.plain(*_sizes(usage))
@@ -267,9 +267,3 @@ def _billed(trace: Trace) -> Usage:
 
 def _sizes(usage: Usage) -> tuple[int, int]:
     return usage.input_tokens, usage.output_tokens
-
-
-def _baseline_model(gateway: Gateway, request: Request) -> Model | None:
-    """The model the caller would have used: the named one, else the configured or best one."""
-    named = request.model or request.terms.baseline
-    return gateway.registry.baseline if named is None else gateway.registry.by_name.get(named)

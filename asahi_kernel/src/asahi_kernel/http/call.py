@@ -78,15 +78,26 @@ class Caller:
         self._timeouts = timeouts
         self._dialect = dialect
 
-    async def whole(self, path: str, body: bytes, read: Callable[[bytes, str], T], within_s: float | None = None) -> T:
-        """What `read` makes of the answer's body and request id; it may raise `Garbage` or `Failure`."""
+    async def whole(
+        self,
+        path: str,
+        body: bytes,
+        read: Callable[[bytes, str], T],
+        within_s: float | None = None,
+        *,
+        method: str = "POST",
+        kind: str = "application/json",
+        most: int = _MOST_BYTES,
+    ) -> T:
+        """What `read` makes of the answer's body and request id; it may raise `Garbage` or `Failure`. A body of more
+        than `most` bytes is none."""
         until = asyncio.get_running_loop().time() + (within_s or self._timeouts.whole_s)
         try:
-            response = await self._client.post(path, body, until=until, head_until=until)
+            response = await self._client.post(path, body, until=until, head_until=until, method=method, kind=kind)
             try:
                 if response.status != 200:
                     raise await self._refusal(response)
-                reply = await response.read(_MOST_BYTES)
+                reply = await response.read(most)
             finally:
                 response.close()
             return read(reply, self._request_id(response))
@@ -133,6 +144,14 @@ class Caller:
         text = response.headers.get(self._dialect.request_id, b"").decode("latin-1")
         return text if text.isprintable() and len(text) <= _LONGEST_ID else ""
 
+    def refusal(self, status: int, body: bytes) -> ProviderError:
+        """The error of one member of a batch, which was answered with that status and body."""
+        return self._dialect.refused(status, {}, body)
+
+    def failure(self, error: Garbage | Failure) -> ProviderError:
+        """The error of one member of a batch whose answer cannot be read."""
+        return self._failed(error)
+
     def _failed(self, error: Exception) -> ProviderError:
         return self._dialect.reported(error.error) if isinstance(error, Failure) else failures.broken(error)
 
@@ -142,7 +161,7 @@ async def connected(name: str, base_url: str, headers: Mapping[str, str], config
     """A client for JSON calls, whose connections close with it. `ConfigError` for an address or key that cannot
     work; `name` is the provider at fault."""
     limit, patience = config.max_connections, config.connect_timeout_s
-    fixed = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "asahi"}
+    fixed = {"accept-encoding": "identity", "user-agent": "asahi"}
     try:
         client = Client(base_url, {**fixed, **headers}, limit=limit, connect_timeout_s=patience)
     except ValueError as error:

@@ -1,6 +1,6 @@
 """A lean HTTP/1.1 client for one configured host: asyncio connections, httptools for parsing, a bounded pool.
 
-It does what a gateway needs and nothing else: POST with a body in memory, answers read whole or in pieces with
+It does what a gateway needs and nothing else: requests with a body in memory, answers read whole or in pieces with
 backpressure, a deadline on every wait. It follows no redirect, knows no proxy and no cookie, unpacks nothing, and
 verifies TLS with the system's certificates. Why it exists: docs/decisions/0001-lean-upstream-client.md.
 """
@@ -50,8 +50,17 @@ class Client:
         self._idle: list[Connection] = []
         self._live: set[Connection] = set()
 
-    async def post(self, path: str, body: bytes, *, until: float, head_until: float) -> Response:
-        """Sends a JSON body and waits for the head of the answer, which the caller must `close()`.
+    async def post(
+        self,
+        path: str,
+        body: bytes,
+        *,
+        until: float,
+        head_until: float,
+        method: str = "POST",
+        kind: str = "application/json",
+    ) -> Response:
+        """Sends a body of a kind and waits for the head of the answer, which the caller must `close()`.
 
         The head must come before the loop time `head_until`, the whole answer before `until`. Raises `ConnectError`,
         `BrokenError` or `TimeoutError`.
@@ -60,7 +69,8 @@ class Client:
         connection = await self._connection(loop, min(until, head_until))
         response = Response(self, connection, loop, until)
         try:
-            head = f"POST {self._path}{path} HTTP/1.1\r\n{self._fields}content-length: {len(body)}\r\n\r\n"
+            entity = f"content-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n" if method == "POST" else "\r\n"
+            head = f"{method} {self._path}{path} HTTP/1.1\r\n{self._fields}{entity}"
             connection.send(head.encode("latin-1") + body, response)
             await response.wait(head_until)
         except BaseException:

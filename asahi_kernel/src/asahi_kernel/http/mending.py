@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TypeVar
 
 import msgspec
@@ -29,6 +30,14 @@ def read(decode: Callable[[bytes], T], body: bytes) -> T:
         return decode(mended)
     except UNREADABLE as fault:
         raise Garbage(str(fault)) from None
+
+
+def lines_of(decode: Callable[[bytes], T], body: bytes) -> Iterator[T]:
+    """What `decode` makes of each line. One that cannot be read is left out: it must not cost the others."""
+    for line in body.split(b"\n"):
+        if line.strip():
+            with suppress(Garbage):
+                yield read(decode, line)
 
 
 def without_nan(body: bytes, error: Exception) -> bytes:

@@ -15,6 +15,7 @@ from asahi_kernel.testing.samples import ASK, EMBEDDING_MODEL, HERE, MODEL, PARI
 
 CONTRACTS = (
     "AuthenticatorContract",
+    "BatchProviderContract",
     "CacheTierContract",
     "CounterContract",
     "EmbedderContract",
@@ -27,7 +28,7 @@ CONTRACTS = (
     "TransformContract",
     "VectorStoreContract",
 )
-_PROVIDING = frozenset({"ProviderContract"})
+_PROVIDING = frozenset({"BatchProviderContract", "ProviderContract"})
 __all__ = ("ABILITIES", "ASK", "EMBEDDING_MODEL", "HERE", "MODEL", "PARIS", "THERE", *CONTRACTS)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from asahi_kernel.protocols import (
+    BatchProvider,
     CountingProvider,
     EmbeddingProvider,
     SelectiveProvider,
@@ -52,6 +53,7 @@ REQUESTS: Mapping[str, Request] = {
 
 _PROTOCOLS: Mapping[str, type] = {
     "stream": StreamingProvider,
+    "answer in batches": BatchProvider,
     "embed texts": EmbeddingProvider,
     "count tokens": CountingProvider,
 }

@@ -6,12 +6,13 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from fractions import Fraction
 from pathlib import Path
 from ssl import SSLContext
 
 import msgspec
 
-from asahi_kernel.testing.fakeup import anthropic, cohere, cohere_embed, openai
+from asahi_kernel.testing.fakeup import anthropic, batches, cohere, cohere_embed, openai
 from asahi_kernel.testing.fakeup.connection import Ask, Connection, Gone
 from asahi_kernel.testing.fakeup.generation import Answer, Call, generate
 from asahi_kernel.testing.fakeup.hosts import HOSTS
@@ -50,6 +51,7 @@ class Upstream:
         self._keys = frozenset(keys)
         self._boot = secrets.token_hex(3)
         self._count = 0
+        self._batches = batches.Batches(self._run_member)
         self._peers: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.active = 0
@@ -98,6 +100,8 @@ class Upstream:
         try:
             if wire is not None and ask.method == "POST":
                 await _Attempt(self, connection, ask, wire).run()
+            elif (told := self._batched(ask)) is not None:
+                await _send(connection, *told)
             elif ask.path == anthropic.COUNT_PATH and ask.method == "POST":
                 await _send(connection, *anthropic.count(ask.body))
             elif ask.path == "/v1/models" and ask.method == "GET":
@@ -107,6 +111,52 @@ class Upstream:
             connection.end(ask.keep_alive)
         except Gone:
             return
+
+    def _batched(self, ask: Ask) -> tuple[int, bytes] | None:
+        """The answer to a call about files or batches, if it is one."""
+        if not ask.path.startswith((batches.FILES, batches.OPENAI, batches.ANTHROPIC)):
+            return None
+        wire: Wire = anthropic if ask.path.startswith(batches.ANTHROPIC) else openai
+        credential, status = _credential(ask), self.script("").status
+        if not self.permits(credential):
+            return 401, wire.error(401, f"Incorrect API key provided: {credential}.")
+        return (status, wire.error(status, "scripted failure")) if status else self._batches.answer(ask, credential)
+
+    def _run_member(self, wire: Wire, body: bytes, credential: str) -> batches.Outcome:
+        """Answers a member of a batch, and books it at half the price unless it failed."""
+        try:
+            call = wire.decode(body)
+            script = self.script(call.prompt)
+        except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+            return batches.Outcome(Script(), 400, wire.error(400, f"fakeup: {error}"))
+        if script.status is not None:
+            return batches.Outcome(script, script.status, wire.error(script.status, "scripted failure"))
+        attempt = self.begin()
+        answer = generate(call, script, attempt)
+        answer = msgspec.structs.replace(answer, usage=wire.usage(script, answer))
+        expired = script.batch == "expired"
+        sizes = answer.input_tokens, answer.cached_tokens, answer.output_tokens, answer.cache_write_tokens
+        self.finish(
+            Row(
+                attempt=attempt,
+                completion_id=answer.id,
+                credential=credential,
+                path=wire.PATH,
+                model=call.model,
+                stream=False,
+                status=0 if expired else 200,
+                input_tokens=answer.input_tokens,
+                cached_tokens=answer.cached_tokens,
+                cache_write_tokens=answer.cache_write_tokens,
+                output_tokens=0 if expired else answer.output_tokens,
+                usage=None if answer.usage is None else answer.usage.decode(),
+                cost=0 if expired else self._ledger.cost(call.model, *sizes, share=Fraction(1, 2)),
+                bytes_sent=0,
+                service="batch",
+                closed_by="server",
+            )
+        )
+        return batches.Outcome(script, 200, wire.reply(answer))
 
     def _models(self) -> bytes:
         names = sorted(self._ledger.prices) or ["fake-1"]
@@ -152,7 +202,7 @@ class _Attempt:
         self._ask = ask
         self._wire = wire
         self._id = upstream.begin()
-        self._credential = ask.headers.get("x-api-key") or ask.headers.get("authorization", "").removeprefix("Bearer ")
+        self._credential = _credential(ask)
         self._call: Call | None = None
         self._reply: Answer | None = None
         self._status = 0
@@ -279,6 +329,10 @@ class _Attempt:
 
 
 _FAULTS = frozenset({"stall_at", "reset_at", "eof_at", "error_event_at", "garbage_at", "long_line_at"})
+
+
+def _credential(ask: Ask) -> str:
+    return ask.headers.get("x-api-key") or ask.headers.get("authorization", "").removeprefix("Bearer ")
 
 
 async def _send(connection: Connection, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:

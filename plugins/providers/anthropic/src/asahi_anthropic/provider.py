@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
+from asahi_anthropic.batches import Batches
 from asahi_anthropic.config import AnthropicConfig
 from asahi_anthropic.decode import decode_count, decode_reply
 from asahi_anthropic.encode import encode, encode_count
 from asahi_anthropic.failures import AnthropicDialect
 from asahi_anthropic.refusals import refusal
 from asahi_anthropic.transcript import Transcript
-from asahi_kernel import Chunk, Completion, ConfigError, Model, Request
+from asahi_kernel import Batch, Chunk, Completion, ConfigError, Model, Request
 from asahi_kernel.http.call import Caller, Timeouts, connected
 from asahi_kernel.http.client import Client
 
@@ -29,10 +30,11 @@ class AnthropicProvider:
     def __init__(self, config: AnthropicConfig, client: Client) -> None:
         self._caller = Caller(client, Timeouts.of(config), AnthropicDialect(config.api_key.reveal()))
         self._max_tokens = config.default_max_tokens
+        self._batches = Batches(self._caller, self._whole)
 
     async def complete(self, model: Model, request: Request) -> Completion:
         """One answer, whole, within `timeout_s`."""
-        body = encode(request, model.api_model, stream=False, default_max_tokens=self._max_tokens)
+        body = self._whole(request, model)
         return await self._caller.whole(_PATH, body, lambda reply, name: decode_reply(reply, model.name, name))
 
     def stream(self, model: Model, request: Request) -> AsyncIterator[Chunk]:
@@ -48,6 +50,21 @@ class AnthropicProvider:
     def refuses(self, request: Request) -> str:
         """What in the request this wire has no word for, or nothing."""
         return refusal(request)
+
+    async def submit(self, model: Model, members: Sequence[tuple[str, Request]]) -> str:
+        """A batch, to be answered within a day."""
+        return await self._batches.submit(model, members)
+
+    async def poll(self, model: Model, batch_id: str) -> Batch:
+        """How far a batch is."""
+        return await self._batches.poll(model, batch_id)
+
+    async def cancel(self, batch_id: str) -> None:
+        """Ends a batch."""
+        await self._batches.cancel(batch_id)
+
+    def _whole(self, request: Request, model: Model) -> bytes:
+        return encode(request, model.api_model, stream=False, default_max_tokens=self._max_tokens)
 
 
 @asynccontextmanager

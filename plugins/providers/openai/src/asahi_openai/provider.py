@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
-from asahi_kernel import Chunk, Completion, Model, Request
+from asahi_kernel import Batch, Chunk, Completion, Model, Request
 from asahi_kernel.http.call import Caller, Timeouts, connected
 from asahi_kernel.http.client import Client
+from asahi_openai.batches import Batches
 from asahi_openai.config import OpenAIConfig
 from asahi_openai.decode import decode_reply
 from asahi_openai.encode import encode
@@ -32,7 +33,7 @@ class OpenAIProvider:
 
     async def complete(self, model: Model, request: Request) -> Completion:
         """One answer, whole, within `timeout_s`."""
-        body = encode(request, model.api_model, stream=False, max_tokens_parameter=self._max_tokens)
+        body = self._whole(request, model)
         return await self._caller.whole(_PATH, body, lambda reply, name: decode_reply(reply, model.name, name))
 
     def stream(self, model: Model, request: Request) -> AsyncIterator[Chunk]:
@@ -42,10 +43,35 @@ class OpenAIProvider:
         )
         return self._caller.chunks(_PATH, body, Transcript)
 
+    def _whole(self, request: Request, model: Model) -> bytes:
+        return encode(request, model.api_model, stream=False, max_tokens_parameter=self._max_tokens)
+
+
+class BatchingOpenAIProvider(OpenAIProvider):
+    """The same for a host that has the vendor's batches."""
+
+    def __init__(self, config: OpenAIConfig, client: Client) -> None:
+        super().__init__(config, client)
+        self._batches = Batches(self._caller, self._whole)
+
+    async def submit(self, model: Model, members: Sequence[tuple[str, Request]]) -> str:
+        """A batch, to be answered within a day."""
+        return await self._batches.submit(model, members)
+
+    async def poll(self, model: Model, batch_id: str) -> Batch:
+        """How far a batch is."""
+        return await self._batches.poll(model, batch_id)
+
+    async def cancel(self, batch_id: str) -> None:
+        """Ends a batch."""
+        await self._batches.cancel(batch_id)
+
 
 @asynccontextmanager
 async def opened(config: OpenAIConfig) -> AsyncIterator[OpenAIProvider]:
     """A provider with its connections, which close with it. `ConfigError` for an address or key that cannot work."""
     headers = {"authorization": f"Bearer {config.api_key.reveal()}"} if config.api_key else {}
     async with connected("openai", config.base_url, headers, config) as client:
-        yield OpenAIProvider(config, client)
+        official = urlsplit(config.base_url).hostname == "api.openai.com"
+        batching = config.batches if config.batches is not None else official
+        yield (BatchingOpenAIProvider if batching else OpenAIProvider)(config, client)
