@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
 import pytest
-from tests.plugins.vendors import ANTHROPIC, COHERE, OPENAI, VENDORS, Vendor, ask
+from tests.plugins.vendors import ANTHROPIC, ANTHROPIC_SDK, COHERE, OPENAI, OPENAI_SDK, VENDORS, Vendor, ask
 
 from asahi_kernel.gateway import Gateway
 from asahi_kernel.testing import ABILITIES, ProviderContract, fakeup
@@ -31,6 +31,14 @@ class TestOpenAI(VendorContract):
 
 class TestAnthropic(VendorContract):
     vendor, factory, cannot = ANTHROPIC, ANTHROPIC.factory, ANTHROPIC.cannot
+
+
+class TestOpenAIBySDK(VendorContract):
+    vendor, factory, cannot = OPENAI_SDK, OPENAI_SDK.factory, OPENAI_SDK.cannot
+
+
+class TestAnthropicBySDK(VendorContract):
+    vendor, factory, cannot = ANTHROPIC_SDK, ANTHROPIC_SDK.factory, ANTHROPIC_SDK.cannot
 
 
 class TestCohere(VendorContract):

@@ -106,7 +106,9 @@ COHERE = Vendor(
         "tell speakers apart": "the wire has no names",
     },
 )
-VENDORS = (OPENAI, ANTHROPIC, COHERE)
+OPENAI_SDK = msgspec.structs.replace(OPENAI, name="openai-sdk", table={**OPENAI.table, "transport": "sdk"})
+ANTHROPIC_SDK = msgspec.structs.replace(ANTHROPIC, name="anthropic-sdk", table={"transport": "sdk"})
+VENDORS = (OPENAI, ANTHROPIC, COHERE, OPENAI_SDK, ANTHROPIC_SDK)
 
 
 def ask(text: str, **fields: Any) -> Request:

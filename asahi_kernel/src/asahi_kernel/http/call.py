@@ -10,11 +10,12 @@ from typing import Protocol, TypeVar
 from msgspec import Struct
 
 from asahi_kernel.errors import ConfigError, ProviderError
-from asahi_kernel.http import failures
-from asahi_kernel.http.client import Client, ConnectError, Response
+from asahi_kernel.http import failures, official
+from asahi_kernel.http.client import Client, ConnectError
 from asahi_kernel.http.connection import BrokenError
 from asahi_kernel.http.failures import Failure, Garbage
 from asahi_kernel.http.host import HostConfig
+from asahi_kernel.http.official import Official
 from asahi_kernel.types import Chunk
 from asahi_kernel.wire.sse import Event, EventError, EventParser
 
@@ -70,10 +71,38 @@ class Transcript(Protocol):
         """The last chunks, once the stream is over. Raises `Garbage` if the answer is not."""
 
 
+class Answer(Protocol):
+    """An answer that has begun; its reader must `close` it."""
+
+    status: int
+
+    @property
+    def headers(self) -> Mapping[bytes, bytes]: ...
+    async def chunk(self, until: float) -> bytes: ...
+    async def read(self, limit: int) -> bytes: ...
+    def finish(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class Transport(Protocol):
+    """A way to one host: the lean client, or a vendor's SDK. Tries nothing twice and follows no redirect."""
+
+    async def post(
+        self,
+        path: str,
+        body: bytes,
+        *,
+        until: float,
+        head_until: float,
+        method: str = "POST",
+        kind: str = "application/json",
+    ) -> Answer: ...
+
+
 class Caller:
     """Calls one host. Nothing is tried twice; what goes wrong is told in the host's dialect."""
 
-    def __init__(self, client: Client, timeouts: Timeouts, dialect: Dialect) -> None:
+    def __init__(self, client: Transport, timeouts: Timeouts, dialect: Dialect) -> None:
         self._client = client
         self._timeouts = timeouts
         self._dialect = dialect
@@ -133,14 +162,14 @@ class Caller:
         except _FAULTS as error:
             raise self._failed(error) from None
 
-    async def _refusal(self, response: Response) -> ProviderError:
+    async def _refusal(self, response: Answer) -> ProviderError:
         try:
             body = await response.read(_LONGEST_ERROR)
         except (BrokenError, TimeoutError):
             body = b""
         return self._dialect.refused(response.status, response.headers, body)
 
-    def _request_id(self, response: Response) -> str:
+    def _request_id(self, response: Answer) -> str:
         text = response.headers.get(self._dialect.request_id, b"").decode("latin-1")
         return text if text.isprintable() and len(text) <= _LONGEST_ID else ""
 
@@ -172,7 +201,26 @@ async def connected(name: str, base_url: str, headers: Mapping[str, str], config
         await client.close()
 
 
-async def _require_events(response: Response) -> None:
+@asynccontextmanager
+async def officially(
+    name: str, base_url: str, config: HostConfig, make: Callable[[], Official]
+) -> AsyncIterator[Official]:
+    """The same over a vendor's SDK, which `make` imports and opens. `ConfigError` too where it is not installed."""
+    try:
+        official.check(config, base_url)
+        transport = make()
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from None
+    except ImportError as error:
+        needs = f"it needs `pip install asahi-{name}[sdk]`"
+        raise ConfigError(f"{name}: transport: sdk cannot be opened ({error}); {needs}") from None
+    try:
+        yield transport
+    finally:
+        await transport.close()
+
+
+async def _require_events(response: Answer) -> None:
     """Some hosts answer a request for a stream with one JSON object, mostly an error."""
     if response.headers.get(b"content-type", b"").startswith(b"application/json"):
         raise failures.unasked(await response.read(_MOST_BYTES))

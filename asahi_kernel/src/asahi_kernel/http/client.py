@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import ssl
 from collections import deque
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from asahi_kernel.http.connection import HIGH_WATER, Answer, BrokenError, Connection
 
@@ -36,14 +36,12 @@ class Client:
     """
 
     def __init__(self, base_url: str, headers: dict[str, str], *, limit: int, connect_timeout_s: float) -> None:
-        url = urlsplit(base_url)
-        if url.scheme not in ("http", "https") or not url.hostname or url.username or url.query or url.fragment:
-            raise ValueError("a base URL is written https://host[:port][/path]")
-        self._host = url.hostname
+        url = split_url(base_url)
+        self._host = url.hostname or ""
         self._port = url.port or (443 if url.scheme == "https" else 80)
         self._path = url.path.rstrip("/")
-        self._tls = _trust() if url.scheme == "https" else None
-        self._fields = _fields({"host": url.netloc, **headers})
+        self._tls = trust() if url.scheme == "https" else None
+        self._fields = check_fields({"host": url.netloc, **headers})
         self._connect_timeout_s = connect_timeout_s
         self._free = limit
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -254,14 +252,24 @@ class Response(Answer):
             self._waiter.set_exception(TimeoutError())
 
 
-def _fields(headers: dict[str, str]) -> str:
+def split_url(base_url: str) -> SplitResult:
+    """The parts of an address; `ValueError` for one that is none of a host."""
+    url = urlsplit(base_url)
+    if url.scheme not in ("http", "https") or not url.hostname or url.username or url.query or url.fragment:
+        raise ValueError("a base URL is written https://host[:port][/path]")
+    return url
+
+
+def check_fields(headers: dict[str, str]) -> str:
+    """The headers as HTTP has them; `ValueError` for what could split one."""
     for name, value in headers.items():
         if not (name + value).isascii() or not (name + value).isprintable():
             raise ValueError(f"header {name!r} holds a character that HTTP does not allow")
     return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
 
 
-def _trust() -> ssl.SSLContext:
+def trust() -> ssl.SSLContext:
+    """TLS 1.2 or newer, by the system's certificates."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])

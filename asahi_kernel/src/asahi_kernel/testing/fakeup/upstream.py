@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import deque
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from fractions import Fraction
@@ -12,7 +13,7 @@ from ssl import SSLContext
 
 import msgspec
 
-from asahi_kernel.testing.fakeup import anthropic, batches, cohere, cohere_embed, openai
+from asahi_kernel.testing.fakeup import anthropic, batches, clouds, cohere, cohere_embed, openai
 from asahi_kernel.testing.fakeup.connection import Ask, Connection, Gone
 from asahi_kernel.testing.fakeup.generation import Answer, Call, generate
 from asahi_kernel.testing.fakeup.hosts import HOSTS
@@ -20,13 +21,15 @@ from asahi_kernel.testing.fakeup.ledger import Ledger, Price, Row
 from asahi_kernel.testing.fakeup.script import Director, Script
 from asahi_kernel.testing.fakeup.wire import Wire
 
+_REMEMBERED = 100
 _JSON = {"content-type": "application/json"}
 _WIRES: tuple[Wire, ...] = (openai, anthropic, cohere, cohere_embed)
 _EVENTS = {"content-type": "text/event-stream; charset=utf-8"}
 
 
 class Upstream:
-    """A scripted vendor. `active` counts the calls being answered, `connections` the open ones.
+    """A scripted vendor. `active` counts the calls being answered, `connections` the open ones; `heard` and
+    `bodies` are the headers and bodies of the last hundred calls.
 
     Assign `fault` to script every request from then on. `latency_s` passes before the first byte, `pace_s` between two
     tokens. With `keys`, other credentials get a 401. `host` is one that speaks OpenAI's wire in its own way.
@@ -55,6 +58,8 @@ class Upstream:
         self._peers: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.active = 0
+        self.heard: deque[dict[str, str]] = deque(maxlen=_REMEMBERED)
+        self.bodies: deque[bytes] = deque(maxlen=_REMEMBERED)
         self.url = ""
 
     @property
@@ -97,6 +102,10 @@ class Upstream:
 
     async def _answer(self, connection: Connection, ask: Ask) -> None:
         wire = self._wires.get(ask.path)
+        self.heard.append(ask.headers)
+        self.bodies.append(ask.body)
+        if wire is None and (found := clouds.find(ask)) is not None:
+            wire, ask = found
         try:
             if wire is not None and ask.method == "POST":
                 await _Attempt(self, connection, ask, wire).run()
@@ -332,7 +341,8 @@ _FAULTS = frozenset({"stall_at", "reset_at", "eof_at", "error_event_at", "garbag
 
 
 def _credential(ask: Ask) -> str:
-    return ask.headers.get("x-api-key") or ask.headers.get("authorization", "").removeprefix("Bearer ")
+    direct = ask.headers.get("x-api-key") or ask.headers.get("api-key")
+    return direct or ask.headers.get("authorization", "").removeprefix("Bearer ")
 
 
 async def _send(connection: Connection, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:

@@ -14,8 +14,7 @@ from asahi_anthropic.failures import AnthropicDialect
 from asahi_anthropic.refusals import refusal
 from asahi_anthropic.transcript import Transcript
 from asahi_kernel import Batch, Chunk, Completion, ConfigError, Model, Request
-from asahi_kernel.http.call import Caller, Timeouts, connected
-from asahi_kernel.http.client import Client
+from asahi_kernel.http.call import Caller, Timeouts, Transport, connected, officially
 
 _PATH = "/v1/messages"
 _VERSION = "2023-06-01"
@@ -27,7 +26,7 @@ class AnthropicProvider:
 
     wire = "anthropic"
 
-    def __init__(self, config: AnthropicConfig, client: Client) -> None:
+    def __init__(self, config: AnthropicConfig, client: Transport) -> None:
         self._caller = Caller(client, Timeouts.of(config), AnthropicDialect(config.api_key.reveal()))
         self._max_tokens = config.default_max_tokens
         self._batches = Batches(self._caller, self._whole)
@@ -70,8 +69,16 @@ class AnthropicProvider:
 @asynccontextmanager
 async def opened(config: AnthropicConfig) -> AsyncIterator[AnthropicProvider]:
     """A provider with its connections, which close with it. `ConfigError` for an address or key that cannot work."""
-    if urlsplit(config.base_url).path.rstrip("/").endswith("/v1"):
+    if config.cloud is None and urlsplit(config.base_url).path.rstrip("/").endswith("/v1"):
         raise ConfigError("anthropic: base_url is written without the final /v1")
+    if config.transport == "sdk":
+        from asahi_anthropic.sdk import open_sdk
+
+        async with officially("anthropic", config.base_url, config, lambda: open_sdk(config)) as transport:
+            yield AnthropicProvider(config, transport)
+        return
+    if config.cloud is not None:
+        raise ConfigError(f"anthropic: cloud: {config.cloud} needs transport: sdk")
     headers = {"anthropic-version": _VERSION}
     if config.api_key:
         headers["x-api-key"] = config.api_key.reveal()

@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
-from asahi_kernel import Batch, Chunk, Completion, Model, Request
-from asahi_kernel.http.call import Caller, Timeouts, connected
-from asahi_kernel.http.client import Client
+from asahi_kernel import Batch, Chunk, Completion, ConfigError, Model, Request
+from asahi_kernel.http.call import Caller, Timeouts, Transport, connected, officially
 from asahi_openai.batches import Batches
 from asahi_openai.config import OpenAIConfig
 from asahi_openai.decode import decode_reply
@@ -24,7 +23,7 @@ class OpenAIProvider:
 
     wire = "openai"
 
-    def __init__(self, config: OpenAIConfig, client: Client) -> None:
+    def __init__(self, config: OpenAIConfig, client: Transport) -> None:
         self._caller = Caller(client, Timeouts.of(config), OpenAIDialect(config.api_key.reveal()))
         host = urlsplit(config.base_url).hostname
         official = host == "api.openai.com"
@@ -50,7 +49,7 @@ class OpenAIProvider:
 class BatchingOpenAIProvider(OpenAIProvider):
     """The same for a host that has the vendor's batches."""
 
-    def __init__(self, config: OpenAIConfig, client: Client) -> None:
+    def __init__(self, config: OpenAIConfig, client: Transport) -> None:
         super().__init__(config, client)
         self._batches = Batches(self._caller, self._whole)
 
@@ -70,8 +69,17 @@ class BatchingOpenAIProvider(OpenAIProvider):
 @asynccontextmanager
 async def opened(config: OpenAIConfig) -> AsyncIterator[OpenAIProvider]:
     """A provider with its connections, which close with it. `ConfigError` for an address or key that cannot work."""
+    official = urlsplit(config.base_url).hostname == "api.openai.com"
+    batching = config.batches if config.batches is not None else official
+    kind = BatchingOpenAIProvider if batching else OpenAIProvider
+    if config.transport == "sdk":
+        from asahi_openai.sdk import open_sdk
+
+        async with officially("openai", config.base_url, config, lambda: open_sdk(config)) as transport:
+            yield kind(config, transport)
+        return
+    if config.cloud is not None:
+        raise ConfigError(f"openai: cloud: {config.cloud} needs transport: sdk")
     headers = {"authorization": f"Bearer {config.api_key.reveal()}"} if config.api_key else {}
     async with connected("openai", config.base_url, headers, config) as client:
-        official = urlsplit(config.base_url).hostname == "api.openai.com"
-        batching = config.batches if config.batches is not None else official
-        yield (BatchingOpenAIProvider if batching else OpenAIProvider)(config, client)
+        yield kind(config, client)
