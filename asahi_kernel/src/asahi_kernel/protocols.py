@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Hit,
         Match,
         Model,
+        Place,
         Principal,
         Request,
         Vector,
@@ -70,6 +71,19 @@ class CountingProvider(Protocol):
     """A provider whose vendor counts the input tokens of a request, free of charge. Raises `ProviderError`."""
 
     async def count_tokens(self, model: Model, request: Request) -> int: ...
+
+
+@runtime_checkable
+class MarkingProvider(Protocol):
+    """A provider whose vendor keeps the beginning of a prompt, for `kept_s` seconds after its last use, only where the
+    request marks it, at `most_markers` places and not below `least_tokens`. `mark` adds the markers at places that can
+    bear one. Asked for each call, so both must be quick."""
+
+    most_markers: int
+    kept_s: float
+
+    def least_tokens(self, model: Model) -> int: ...
+    def mark(self, request: Request, places: Sequence[Place]) -> Request: ...
 
 
 @runtime_checkable

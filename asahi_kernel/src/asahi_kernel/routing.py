@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING
 from asahi_kernel.errors import AsahiError, NoRoute, PluginError, Unavailable
 from asahi_kernel.money import count_input, expect_output, plain
 from asahi_kernel.records import RuleNote
-from asahi_kernel.types import Candidate, Model, Verdict
+from asahi_kernel.types import Candidate, Model, Usage, Verdict
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
     from asahi_kernel.protocols import Ranking
     from asahi_kernel.trace import Trace
     from asahi_kernel.types import Principal, Request
+
+
+#: No vendor's cache keeps a shorter beginning of a prompt, so no shorter one is written at a surcharge.
+_LEAST_WRITTEN = 1_024
 
 
 async def route(gateway: Gateway, request: Request, principal: Principal, trace: Trace) -> Sequence[Candidate]:
@@ -60,12 +64,19 @@ def consider(models: Sequence[Model], request: Request) -> tuple[Candidate, ...]
 
 
 def worst_case(request: Request) -> Callable[[Candidate], int]:
-    """What a candidate may cost at most, in nUSD: a tenth more input than estimated, and all the output it may give."""
+    """What a candidate may cost at most, in nUSD: a tenth more input than estimated, all of it written to the vendor's
+    cache where that costs more, and all the output it may give."""
 
     def cost(candidate: Candidate) -> int:
         prices, model = candidate.model.prices, candidate.model
         most = min(request.max_tokens or model.max_output_tokens, model.max_output_tokens) * request.n
-        return 0 if prices is None else prices.plain(-(-candidate.input_tokens * 11 // 10), most)
+        if prices is None:
+            return 0
+        tokens = -(-candidate.input_tokens * 11 // 10)
+        if tokens < _LEAST_WRITTEN:
+            return prices.plain(tokens, most)
+        whole = Usage(tokens, most, cache_write_tokens=tokens, cache_write_1h_tokens=tokens)
+        return max(prices.plain(tokens, most), prices.cost(whole))
 
     return cost
 

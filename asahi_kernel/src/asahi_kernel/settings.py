@@ -92,6 +92,13 @@ class Pricing(Config, frozen=True):
     batch_factor: Annotated[float, Meta(gt=0, le=1)] = 0.5
 
 
+class PromptCache(Config, frozen=True):
+    """The vendors' caches of prompts. With `auto` Asahi marks beginnings where that repays, at most `max_markers`."""
+
+    auto: bool = True
+    max_markers: Annotated[int, Meta(ge=1, le=16)] = 4
+
+
 class Streams(Config, frozen=True):
     """What happens upstream when the client leaves: `abort` cancels the call, `drain` lets it finish within the cap."""
 
@@ -152,6 +159,7 @@ class Settings(Config, frozen=True):
     routing: Routing = Routing()
     cache: Cache = Cache()
     governance: Governance = Governance()
+    prompt_cache: PromptCache = PromptCache()
     streams: Streams = Streams()
     logging: Logging = Logging()
     providers: dict[str, Table] = {}

@@ -12,6 +12,7 @@ from asahi_kernel.calling import Aborted
 from asahi_kernel.choice import TECHNIQUES, alternatives, bounds_of, told, untold
 from asahi_kernel.errors import AsahiError
 from asahi_kernel.money import count_input, expect_output
+from asahi_kernel.prompt_cache import marked
 from asahi_kernel.records import Decision, Event, Status
 from asahi_kernel.types import Candidate, Completion, Hit, Terms, Usage
 
@@ -209,9 +210,10 @@ def _decision(request: Request, event: Event, trace: Trace) -> Decision:
 
 def _bill(gateway: Gateway, request: Request, trace: Trace, usage: Usage, hit: Hit | None) -> Bill:
     baseline = gateway.registry.baseline_of(request)
+    own_cache = hit is None and marked(request)
     before = 0
     if baseline is not None and baseline.prices is not None:
-        before = baseline.prices.plain(*_sizes(usage))
+        before = baseline.prices.cost(usage) if own_cache else baseline.prices.plain(*_sizes(usage))
     named = baseline.name if baseline else None
     if hit is not None:
         version = baseline.price_version if baseline else None
@@ -228,7 +230,8 @@ def _bill(gateway: Gateway, request: Request, trace: Trace, usage: Usage, hit: H
     cost = sum(attempt.cost or 0 for attempt in trace.attempts)
     if baseline is None or baseline.prices is None:
         before = cost
-    saved_by = _saved_by(before, model.prices.plain(*_sizes(usage)), trace)
+    alone = model.prices.cost(usage) if own_cache else model.prices.plain(*_sizes(usage))
+    saved_by = _saved_by(before, alone, trace)
     return Bill(
         cost=cost,
         baseline_cost=before,
@@ -239,11 +242,12 @@ def _bill(gateway: Gateway, request: Request, trace: Trace, usage: Usage, hit: H
     )
 
 
-def _saved_by(before: int, uncached: int, trace: Trace) -> Mapping[str, int]:
-    """Telescoping from the baseline to the bill, so that the parts sum exactly."""
+def _saved_by(before: int, alone: int, trace: Trace) -> Mapping[str, int]:
+    """Telescoping from the baseline to the bill, so that the parts sum exactly. `alone` is the chosen model's bill for
+    what the caller asked by itself: a vendor's cache of prompts is our doing only where the caller set no markers."""
     paid = trace.attempts[-1].cost or 0
     failed = sum(attempt.cost or 0 for attempt in trace.attempts[:-1])
-    parts = {"routing": before - uncached, "prompt_caching": uncached - paid, "failed_attempts": -failed}
+    parts = {"routing": before - alone, "prompt_caching": alone - paid, "failed_attempts": -failed}
     return {name: amount for name, amount in parts.items() if amount}
 
 

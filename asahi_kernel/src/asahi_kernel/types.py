@@ -346,6 +346,13 @@ class Allowance(Struct, frozen=True):
     retry_after: float = 0.0
 
 
+class Place(Struct, frozen=True):
+    """Where a beginning of a prompt ends: after the tools and so many messages, and so many characters of the next."""
+
+    messages: int
+    characters: int = 0
+
+
 class Batch(Struct, frozen=True, kw_only=True):
     """How far a batch is at its vendor.
 

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 
 from asahi_kernel.outlet import Outlet
-from asahi_kernel.protocols import BatchProvider, CountingProvider, SelectiveProvider, WireProvider
+from asahi_kernel.protocols import BatchProvider, CountingProvider, MarkingProvider, SelectiveProvider, WireProvider
 from asahi_kernel.settings import Resilience
 from asahi_kernel.types import Request
 
@@ -17,9 +17,9 @@ ANY_WIRE = "*"
 class Upstream:
     """A provider through one credential or several.
 
-    Abilities are looked for once, here, and never on a request: all outlets are of one kind. `batching` and `counting`
-    are None for a provider that cannot; `wire` is empty for one that takes no vendor fields; `refuses` says why not
-    this request.
+    Abilities are looked for once, here, and never on a request: all outlets are of one kind. `batching`, `counting` and
+    `marking` are None for a provider that cannot; `wire` is empty for one that takes no vendor fields; `refuses` says
+    why not this request.
     """
 
     def __init__(self, name: str, outlets: Sequence[Outlet], resilience: Resilience) -> None:
@@ -29,6 +29,7 @@ class Upstream:
         provider = self.provider = outlets[0].provider
         self.batching = provider if isinstance(provider, BatchProvider) else None
         self.counting = provider if isinstance(provider, CountingProvider) else None
+        self.marking = provider if isinstance(provider, MarkingProvider) else None
         self.refuses = provider.refuses if isinstance(provider, SelectiveProvider) else _takes_all
         self.wire = provider.wire if isinstance(provider, WireProvider) else ""
         self.answered = False

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 if TYPE_CHECKING:
+    from asahi_kernel.testing.fakeup.prompt_cache import Block
     from asahi_kernel.testing.fakeup.script import Script
 
 _LETTERS = bytes(ord("a") + value % 26 for value in range(256))
@@ -19,7 +20,8 @@ _REPEATED = "repeat-1"
 class Call(Struct, frozen=True, kw_only=True):
     """A request, whichever wire it came by. `prompt` is the last user text, `content` all text there is.
 
-    `tools` are the names on offer, `forced` the one the caller insists on, `texts` what to embed.
+    `tools` are the names on offer, `forced` the one the caller insists on, `texts` what to embed, `blocks` the prompt
+    as a cache sees it, `tools_size` how many characters the tools have.
     """
 
     model: str
@@ -33,6 +35,8 @@ class Call(Struct, frozen=True, kw_only=True):
     forced: str | None = None
     texts: tuple[str, ...] = ()
     dimensions: int = 0
+    blocks: tuple[Block, ...] = ()
+    tools_size: int = 0
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -65,7 +69,7 @@ def generate(call: Call, script: Script, attempt: str) -> Answer:
         wanted = max(2, wanted)
     count = wanted if call.max_tokens is None else min(wanted, call.max_tokens)
     speak = _arguments if tool else _words
-    size = len(call.content) // 4 + 1
+    size = (len(call.content) + call.tools_size) // 4 + 1
     cached = min(script.cached, size)
     return Answer(
         id=_REPEATED if script.repeat_id else attempt,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from asahi_kernel.testing.fakeup.connection import Ask, Connection, Gone
 from asahi_kernel.testing.fakeup.generation import Answer, Call, generate
 from asahi_kernel.testing.fakeup.hosts import HOSTS
 from asahi_kernel.testing.fakeup.ledger import Ledger, Price, Row
+from asahi_kernel.testing.fakeup.prompt_cache import PromptCache
 from asahi_kernel.testing.fakeup.script import Director, Script
 from asahi_kernel.testing.fakeup.wire import Wire
 
@@ -58,6 +60,7 @@ class Upstream:
         self._peers: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.active = 0
+        self.prompt_cache = PromptCache(time.monotonic)
         self.heard: deque[dict[str, str]] = deque(maxlen=_REMEMBERED)
         self.bodies: deque[bytes] = deque(maxlen=_REMEMBERED)
         self.url = ""
@@ -195,6 +198,13 @@ class Upstream:
         """The bill of a call in nano-dollars."""
         return self._ledger.cost(model, answer.input_tokens, answer.cached_tokens, written, answer.cache_write_tokens)
 
+    def cached(self, answer: Answer, call: Call, credential: str) -> Answer:
+        """The answer with what its prompt read from the cache or wrote to it, if it has markers."""
+        if not any(block.marked for block in call.blocks):
+            return answer
+        read, written = self.prompt_cache.use(credential, call.model, call.blocks)
+        return msgspec.structs.replace(answer, cached_tokens=read, cache_write_tokens=written)
+
     def latency_s(self, script: Script) -> float:
         return self._latency_s if script.latency_ms is None else script.latency_ms / 1000
 
@@ -250,7 +260,7 @@ class _Attempt:
         if script.body_error:
             self._status = 200
             return await _send(self._connection, 200, self._wire.error(500, "scripted failure"), self._headers)
-        reply = generate(call, script, self._id)
+        reply = self._upstream.cached(generate(call, script, self._id), call, self._credential)
         self._reply = reply = msgspec.structs.replace(reply, usage=self._wire.usage(script, reply))
         self._status = 200
         if call.stream:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
+from asahi_anthropic import marking
 from asahi_anthropic.batches import Batches
 from asahi_anthropic.config import AnthropicConfig
 from asahi_anthropic.decode import decode_count, decode_reply
@@ -15,6 +16,7 @@ from asahi_anthropic.refusals import refusal
 from asahi_anthropic.transcript import Transcript
 from asahi_kernel import Batch, Chunk, Completion, ConfigError, Model, Request
 from asahi_kernel.http.call import Caller, Timeouts, Transport, connected, officially
+from asahi_kernel.types import Place
 
 _PATH = "/v1/messages"
 _VERSION = "2023-06-01"
@@ -25,6 +27,8 @@ class AnthropicProvider:
     """Speaks the messages wire to the one host of its configuration; every failure becomes `ProviderError`."""
 
     wire = "anthropic"
+    most_markers = marking.MOST
+    kept_s = marking.KEPT_S
 
     def __init__(self, config: AnthropicConfig, client: Transport) -> None:
         self._caller = Caller(client, Timeouts.of(config), AnthropicDialect(config.api_key.reveal()))
@@ -45,6 +49,14 @@ class AnthropicProvider:
         """The input tokens by the vendor's own count, which is free, within five seconds."""
         body = encode_count(request, model.api_model)
         return await self._caller.whole(f"{_PATH}/count_tokens", body, decode_count, _COUNT_S)
+
+    def least_tokens(self, model: Model) -> int:
+        """The shortest beginning of a prompt that the model keeps."""
+        return marking.least_tokens(model.api_model)
+
+    def mark(self, request: Request, places: Sequence[Place]) -> Request:
+        """The request with markers for the vendor's prompt cache."""
+        return marking.mark(request, places)
 
     def refuses(self, request: Request) -> str:
         """What in the request this wire has no word for, or nothing."""
