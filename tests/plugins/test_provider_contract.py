@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from tests.plugins.vendors import ANTHROPIC, ANTHROPIC_SDK, COHERE, OPENAI, OPENAI_SDK, VENDORS, Vendor, ask
+from tests.plugins.vendors import (
+    ANTHROPIC,
+    ANTHROPIC_SDK,
+    COHERE,
+    OPENAI,
+    OPENAI_SDK,
+    VENDORS,
+    Vendor,
+    abilities_table,
+    ask,
+)
 
 from asahi_kernel.gateway import Gateway
 from asahi_kernel.testing import ABILITIES, ProviderContract, fakeup
@@ -64,3 +75,8 @@ async def test_the_list_is_held_against_the_provider_both_ways(cannot: dict[str,
 
 def test_every_vendor_has_its_contract() -> None:
     assert {each.name for each in VENDORS} == {each.vendor.name for each in VendorContract.__subclasses__()}
+
+
+def test_the_page_on_providers_says_what_the_contracts_hold() -> None:
+    page = (Path(__file__).parents[2] / "docs/providers.md").read_text("utf-8")
+    assert abilities_table() in page

@@ -19,6 +19,7 @@ from asahi_kernel.config import decode
 from asahi_kernel.gateway import Gateway
 from asahi_kernel.http.call import Dialect
 from asahi_kernel.settings import Settings
+from asahi_kernel.testing import ABILITIES
 from asahi_openai.failures import OpenAIDialect
 
 KEY = "sk-canary-0123456789abcdef"
@@ -114,3 +115,13 @@ VENDORS = (OPENAI, ANTHROPIC, COHERE, OPENAI_SDK, ANTHROPIC_SDK)
 def ask(text: str, **fields: Any) -> Request:
     """A question; a directive for the fake upstream is written `[[fakeup: …]]`."""
     return Request(messages=(Message("user", text),), **fields)
+
+
+def abilities_table() -> str:
+    """What each vendor's provider can do, as the table of docs/providers.md."""
+    shown = (OPENAI, ANTHROPIC, COHERE)
+    rows = [["it can", *(f"`{vendor.name}`" for vendor in shown)], ["---"] * (1 + len(shown))]
+    for ability in ABILITIES:
+        told = (f"no: {vendor.cannot[ability]}" if ability in vendor.cannot else "yes" for vendor in shown)
+        rows.append([ability, *told])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
