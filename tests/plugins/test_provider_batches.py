@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import msgspec
 import pytest
-from tests.plugins.vendors import ANTHROPIC, OPENAI, Vendor, ask
+from tests.plugins.vendors import ANTHROPIC, ANTHROPIC_SDK, OPENAI, OPENAI_SDK, Vendor, ask
 
 from asahi_kernel import Batch, Completion, Model, ProviderError, Request, Secret
 from asahi_kernel.batching import MOST_MEMBERS, assigned, check_members, gather, settle_member
@@ -43,10 +43,18 @@ class TestAnthropic(VendorBatches):
     vendor, factory, model = ANTHROPIC, ANTHROPIC.factory, ANTHROPIC.model
 
 
+class TestOpenAIBySDK(VendorBatches):
+    vendor, factory, model = OPENAI_SDK, OPENAI_SDK.factory, OPENAI_SDK.model
+
+
+class TestAnthropicBySDK(VendorBatches):
+    vendor, factory, model = ANTHROPIC_SDK, ANTHROPIC_SDK.factory, ANTHROPIC_SDK.model
+
+
 del VendorBatches, BatchProviderContract
 
 
-@pytest.fixture(params=[OPENAI, ANTHROPIC], ids=lambda vendor: vendor.name)
+@pytest.fixture(params=[OPENAI, ANTHROPIC, OPENAI_SDK, ANTHROPIC_SDK], ids=lambda vendor: vendor.name)
 def vendor(request: pytest.FixtureRequest) -> Vendor:
     return request.param  # type: ignore[no-any-return]
 

@@ -13,6 +13,7 @@ import pytest
 from tests.plugins.vendors import ANTHROPIC_SDK, KEY, OPENAI_SDK, Vendor, ask
 
 from asahi_kernel import ConfigError, ProviderError, Secret
+from asahi_kernel.protocols import BatchProvider
 from asahi_kernel.testing import fakeup
 
 pytestmark = pytest.mark.anyio
@@ -95,6 +96,12 @@ async def test_a_cloud_answers_whole_and_streamed_by_its_own_address(cloud: Vend
     else:
         root = f"/v1/projects/acme/locations/europe-west1/publishers/anthropic/models/{cloud.model.api_model}"
         assert paths == [f"{root}:rawPredict", f"{root}:streamRawPredict", f"{root}:rawPredict"]
+
+
+@pytest.mark.parametrize("cloud", [AZURE, VERTEX], ids=["azure", "vertex"])
+async def test_a_cloud_claims_no_batches(cloud: Vendor) -> None:
+    async with cloud.open("http://127.0.0.1:1") as provider:
+        assert not isinstance(provider, BatchProvider)
 
 
 @pytest.mark.parametrize(

@@ -62,14 +62,15 @@ class Official:
                     told = {**json.loads(body), **self._further}
                     answer = await self._client.post(path, cast_to=object, body=told, options=options)
                 else:
-                    options["headers"]["content-type"] = kind
+                    # SDKs take a form in small letters for one that they are to build. Kinds know no case (RFC 9110).
+                    options["headers"]["Content-Type"] = kind[:1].upper() + kind[1:]
                     answer = await self._client.post(path, cast_to=object, content=body, options=options)
         except self._faults.status as error:
             return Reply(self, error.response, until)  # type: ignore[attr-defined]
         except self._faults.connection as error:
             raise _named(error.__cause__ or error) from None
         except self._faults.other as error:
-            raise BrokenError(f"could not be asked: {type(error).__name__}", unsent=True) from None
+            raise BrokenError(f"could not be asked: {type(error).__name__}") from None
         return Reply(self, answer.http_response, until)
 
     def later(self, work: Any) -> None:

@@ -33,7 +33,6 @@ class AnthropicProvider:
     def __init__(self, config: AnthropicConfig, client: Transport) -> None:
         self._caller = Caller(client, Timeouts.of(config), AnthropicDialect(config.api_key.reveal()))
         self._max_tokens = config.default_max_tokens
-        self._batches = Batches(self._caller, self._whole)
 
     async def complete(self, model: Model, request: Request) -> Completion:
         """One answer, whole, within `timeout_s`."""
@@ -62,6 +61,17 @@ class AnthropicProvider:
         """What in the request this wire has no word for, or nothing."""
         return refusal(request)
 
+    def _whole(self, request: Request, model: Model) -> bytes:
+        return encode(request, model.api_model, stream=False, default_max_tokens=self._max_tokens)
+
+
+class BatchingAnthropicProvider(AnthropicProvider):
+    """The same at the vendor's own host, which has batches; clouds have none of them."""
+
+    def __init__(self, config: AnthropicConfig, client: Transport) -> None:
+        super().__init__(config, client)
+        self._batches = Batches(self._caller, self._whole)
+
     async def submit(self, model: Model, members: Sequence[tuple[str, Request]]) -> str:
         """A batch, to be answered within a day."""
         return await self._batches.submit(model, members)
@@ -74,9 +84,6 @@ class AnthropicProvider:
         """Ends a batch."""
         await self._batches.cancel(batch_id)
 
-    def _whole(self, request: Request, model: Model) -> bytes:
-        return encode(request, model.api_model, stream=False, default_max_tokens=self._max_tokens)
-
 
 @asynccontextmanager
 async def opened(config: AnthropicConfig) -> AsyncIterator[AnthropicProvider]:
@@ -87,7 +94,7 @@ async def opened(config: AnthropicConfig) -> AsyncIterator[AnthropicProvider]:
         from asahi_anthropic.sdk import open_sdk
 
         async with officially("anthropic", config.base_url, config, lambda: open_sdk(config)) as transport:
-            yield AnthropicProvider(config, transport)
+            yield (AnthropicProvider if config.cloud else BatchingAnthropicProvider)(config, transport)
         return
     if config.cloud is not None:
         raise ConfigError(f"anthropic: cloud: {config.cloud} needs transport: sdk")
@@ -95,4 +102,4 @@ async def opened(config: AnthropicConfig) -> AsyncIterator[AnthropicProvider]:
     if config.api_key:
         headers["x-api-key"] = config.api_key.reveal()
     async with connected("anthropic", config.base_url, headers, config) as client:
-        yield AnthropicProvider(config, client)
+        yield BatchingAnthropicProvider(config, client)
