@@ -260,7 +260,9 @@ class _Attempt:
         if script.body_error:
             self._status = 200
             return await _send(self._connection, 200, self._wire.error(500, "scripted failure"), self._headers)
-        reply = self._upstream.cached(generate(call, script, self._id), call, self._credential)
+        reply = generate(call, script, self._id)
+        if not script.cached and not script.cache_write:
+            reply = self._upstream.cached(reply, call, self._credential)
         self._reply = reply = msgspec.structs.replace(reply, usage=self._wire.usage(script, reply))
         self._status = 200
         if call.stream:
