@@ -49,6 +49,8 @@ MATRIX = {
     "/infer": {"admin", "developer"},
     "/v1/chat/completions": {"admin", "developer"},
     "/v1/messages": {"admin", "developer"},
+    "/v1/embeddings": {"admin", "developer"},
+    "/v1/responses": {"admin", "developer"},
     "/v1/messages/count_tokens": {"admin", "developer"},
     "/v1/models": {"admin", "developer"},
     "/v1/models/auto": {"admin", "developer"},
@@ -66,6 +68,8 @@ BODIES = {
     "/infer": {"prompt": "x"},
     "/v1/chat/completions": {"model": "auto", "messages": [{"role": "user", "content": "x"}]},
     "/v1/messages": {"model": "auto", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]},
+    "/v1/embeddings": {"model": "auto", "input": "x"},
+    "/v1/responses": {"model": "auto", "input": "x"},
     "/v1/messages/count_tokens": {"model": "auto", "messages": [{"role": "user", "content": "x"}]},
     "/feedback": {"request_id": "01K7Q2M9B3X5T8D0WZ4F6H1JRC", "rating": 1},
 }

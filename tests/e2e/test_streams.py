@@ -5,6 +5,7 @@ import json
 import urllib.request
 
 import pytest
+from anthropic import AsyncAnthropic
 from openai import AsyncOpenAI
 from tests.e2e.served import gateway, rows, upstream
 
@@ -143,3 +144,40 @@ async def test_a_stream_that_dies_at_any_chunk_ends_with_one_terminal_error_and_
                 assert b"[DONE]" not in answer
         assert (await asyncio.to_thread(totals, served.url))["tier1_hits"] == 0
         assert all(row["cost"] is not None for row in rows(ledger))
+
+
+async def _raw_stream(url: str, path: str, body: dict) -> str:
+    request = urllib.request.Request(
+        url + path, json.dumps(body).encode(), {"content-type": "application/json", "x-api-key": "any"}
+    )
+
+    def read() -> str:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.read().decode()
+
+    return await asyncio.to_thread(read)
+
+
+@pytest.mark.parametrize(("ping_s", "pinged"), [(0.1, True), (10, False)])
+async def test_a_silent_stream_of_messages_pings(tmp_path, ping_s, pinged):
+    with (
+        upstream(tmp_path, f"--price=m={PRICE_IN},{PRICE_OUT}") as (vendor, _),
+        gateway(tmp_path, configuration(vendor.url, ping_s=ping_s)) as served,
+    ):
+        question = {"role": "user", "content": "slowly [[fakeup: tokens=3 pace_ms=450]]"}
+        asked = {"model": "m", "max_tokens": 50, "messages": [question], "stream": True}
+        told = await _raw_stream(served.url, "/v1/messages", asked)
+        async with (
+            AsyncAnthropic(base_url=served.url, api_key="any", max_retries=0) as client,
+            client.messages.stream(model="m", max_tokens=50, messages=[question]) as events,
+        ):
+            text = await events.get_final_text()
+        chat = await _raw_stream(served.url, "/v1/chat/completions", asked)
+    events = [line.removeprefix("event: ") for line in told.splitlines() if line.startswith("event: ")]
+    assert ("ping" in events) is pinged
+    assert events[0] == "message_start"
+    assert events[-1] == "message_stop"
+    assert [event for event in events if event != "ping"].count("content_block_delta") == 3
+    assert 'event: ping\ndata: {"type":"ping"}\n\n' in told or not pinged
+    assert text
+    assert "ping" not in chat

@@ -5,8 +5,8 @@ import hmac
 import msgspec
 import pytest
 
-from asahi_kernel.fingerprint import SCHEMA, Salt, Salts, fingerprint
-from asahi_kernel.testing import ASK
+from asahi_kernel.fingerprint import SCHEMA, Salt, Salts, fingerprint, fingerprint_text
+from asahi_kernel.testing import ASK, EMBEDDING_MODEL
 from asahi_kernel.types import Document, Example, Message, Part, Request, Terms, Tool, ToolCall
 
 SALT = Salts(b"s" * 32).of("here")
@@ -86,3 +86,13 @@ def test_ten_thousand_bodies_do_not_collide():
     keys = {fingerprint(Request(messages=(Message("user", f"q{number}"),)), SALT) for number in range(10_000)}
     assert len(keys) == 10_000
     assert all(len(key) == 32 for key in keys)
+
+
+def test_a_text_to_embed_is_keyed_by_all_that_makes_its_vector():
+    model, salt = EMBEDDING_MODEL, Salts(b"s" * 32).of("there")
+    others = [replace(model, **{name: "other"}) for name in ("name", "provider", "api_model")]
+    keys = {fingerprint_text(each, 8, "text", SALT) for each in (model, *others)}
+    keys |= {fingerprint_text(model, 9, "text", SALT), fingerprint_text(model, None, "text", SALT)}
+    keys |= {fingerprint_text(model, 8, "texts", SALT), fingerprint_text(model, 8, "text", salt)}
+    keys.add(fingerprint(Request(messages=(Message("user", "text"),), model=model.name), SALT))
+    assert len(keys) == 9

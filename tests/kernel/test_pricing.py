@@ -102,3 +102,38 @@ def test_a_price_version_names_content_and_day():
     assert price_version(one, day) == price_version(one[::-1], day)
     assert price_version(one, day) != price_version([("a", TIERED), ("b", TIERED)], day)
     assert price_version(one, day).endswith("-2026-01-02")
+
+
+class TestEmbedding:
+    def test_a_model_that_embeds_needs_no_price_of_output(self):
+        assert look_up("openai", None, "text-embedding-3-large", embeds=True) == Prices(
+            input=per_million("0.13"), output=0
+        )
+
+    def test_any_other_model_without_one_is_unpriced(self):
+        assert look_up("openai", None, "text-embedding-3-large") is None
+
+    def test_the_catalogue_looks_it_up(self):
+        found = registry().by_name["text-embedding-3-small"]
+        assert found.prices == Prices(input=per_million("0.02"), output=0)
+        assert found.price_source.startswith("genai-prices")
+
+    def test_ones_own_price_of_input_is_enough(self):
+        profile = {"name": "e", "provider": "openai", "cost_per_1k_input_tokens": 0.001, "capabilities": ["embeddings"]}
+        assert registry(models=[profile]).by_name["e"].prices == Prices(input=per_million(1), output=0)
+        with pytest.raises(ConfigError, match="input or output only"):
+            registry(models=[{**profile, "capabilities": ["tools"]}])
+
+    def test_it_is_no_baseline_and_no_candidate(self):
+        found = registry()
+        assert not found.baseline.embeds
+        assert not any(model.embeds for model in found.chat)
+        with pytest.raises(ConfigError, match=r"pricing\.baseline_model"):
+            registry(pricing={"baseline_model": "text-embedding-3-small"})
+
+    def test_the_default_is_the_first_or_the_configured_one(self):
+        assert registry().embedding.name == "text-embedding-3-small"
+        chosen = registry(routing={"embedding_model": "text-embedding-3-large"})
+        assert chosen.embedding.name == "text-embedding-3-large"
+        with pytest.raises(ConfigError, match=r"routing\.embedding_model: 'gpt-4o'"):
+            registry(routing={"embedding_model": "gpt-4o"})

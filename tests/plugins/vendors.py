@@ -69,7 +69,6 @@ OPENAI = Vendor(
     table={"batches": True},
     cannot={
         "count tokens": "the wire has no call for it",
-        "embed texts": "not written yet",
     },
 )
 ANTHROPIC = Vendor(

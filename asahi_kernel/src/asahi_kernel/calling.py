@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from typing import TYPE_CHECKING, get_args
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, TypeAlias, get_args
 
 from asahi_kernel import books
 from asahi_kernel.draft import Draft
@@ -26,11 +26,13 @@ from asahi_kernel.types import Candidate, Chunk, Completion, FinishReason, Usage
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
     from asahi_kernel.outlet import Outlet
-    from asahi_kernel.protocols import StreamingProvider
+    from asahi_kernel.protocols import Provider, StreamingProvider
     from asahi_kernel.relay import Relay
     from asahi_kernel.trace import Trace
-    from asahi_kernel.types import Principal, Request
+    from asahi_kernel.types import Model, Principal, Request
     from asahi_kernel.upstream import Upstream
+
+    Ask: TypeAlias = Callable[[Provider, Model, Request], Awaitable[Completion]]
 
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,11 @@ class Broken(ProviderFailed):
     """The provider failed after the client had the first byte: nothing may be retried or spliced any more."""
 
 
+async def complete(provider: Provider, model: Model, request: Request) -> Completion:
+    """What is asked of a provider, unless the caller of `call` asks for something else."""
+    return await provider.complete(model, request)
+
+
 async def call(
     gateway: Gateway,
     request: Request,
@@ -60,13 +67,15 @@ async def call(
     ranked: Sequence[Candidate],
     trace: Trace,
     relay: Relay | None,
+    ask: Ask = complete,
+    deadline: float = 0.0,
 ) -> Completion:
     """The first completion that any candidate gives, delivered through `relay` as it comes if there is one.
 
     Falls back to the next candidate until the first byte was delivered. Raises an `AsahiError` that sums up all
-    attempts, whose records are in the trace.
+    attempts, whose records are in the trace. `deadline` is a time of the monotonic clock, 0 for the provider's own.
     """
-    calls = _Calls(gateway, request, principal, trace, relay)
+    calls = _Calls(gateway, request, principal, trace, relay, ask, deadline)
     for candidate in ranked[: 1 + gateway.settings.routing.max_fallbacks]:
         if not calls.affordable(candidate):
             break
@@ -82,14 +91,22 @@ class _Calls:
     """The attempts of one request."""
 
     def __init__(
-        self, gateway: Gateway, request: Request, principal: Principal, trace: Trace, relay: Relay | None
+        self,
+        gateway: Gateway,
+        request: Request,
+        principal: Principal,
+        trace: Trace,
+        relay: Relay | None,
+        ask: Ask,
+        deadline: float,
     ) -> None:
         self._gateway = gateway
+        self._ask = ask
         self._request = self._sending = request
         self._org = principal.org
         self._trace = trace
         self._relay = relay
-        self._deadline = 0.0
+        self._deadline = deadline
         self._sent = False
         self._failures: list[ProviderError] = []
         self._resting: list[Upstream] = []
@@ -183,7 +200,7 @@ class _Calls:
         try:
             self._sent = self._trace.dispatched = True
             async with asyncio.timeout(min(upstream.resilience.timeout_s, self._left())):
-                completion = await outlet.provider.complete(candidate.model, self._sending)
+                completion = await self._ask(outlet.provider, candidate.model, self._sending)
         except TimeoutError:
             raise ProviderError("the provider did not answer in time", timed_out=True) from None
         except (ProviderError, asyncio.CancelledError):

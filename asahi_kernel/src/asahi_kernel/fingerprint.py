@@ -7,9 +7,10 @@ import hmac
 
 import msgspec
 
-from asahi_kernel.types import Request, Terms
+from asahi_kernel.types import Model, Request, Terms
 
 SCHEMA = b"asahi-request-1"
+EMBEDDING_SCHEMA = "asahi-embedding-1"
 _NO_TERMS = Terms()
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -43,6 +44,14 @@ class Salts:
         if salt is None:
             salt = self._salts[org] = Salt(hmac.digest(self._secret, org.encode(), hashlib.sha256))
         return salt
+
+
+def fingerprint_text(model: Model, dimensions: int | None, text: str, salt: Salt) -> bytes:
+    """HMAC-SHA-256 over one text to embed and what makes its vector: the model, by both its names, and the length.
+
+    A list of tagged, length-prefixed values: no request, which is a map, has the same canonical form.
+    """
+    return salt.sign(_encode([EMBEDDING_SCHEMA, model.name, model.provider, model.api_model, dimensions, text]))
 
 
 def fingerprint(request: Request, salt: Salt) -> bytes:

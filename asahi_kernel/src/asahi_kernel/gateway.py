@@ -25,6 +25,7 @@ from asahi_kernel.protocols import (
     CacheTier,
     Embedder,
     EvictingTier,
+    ExactTier,
     Learner,
     LocalPart,
     OutputPolicy,
@@ -84,6 +85,7 @@ class Gateway:
         self.waiting_rules: frozenset[str] | set[str] = frozenset()
         self.relays: set[Relay] = set()
         self.waiting_tiers: frozenset[str] | set[str] = frozenset()
+        self.exact_tiers: Mapping[str, CacheTier] = {}
         self.evicting_tiers: tuple[EvictingTier, ...] = ()
         self.policies: Mapping[str, Policy] = {}
         self.output_policies: tuple[OutputPolicy, ...] = ()
@@ -150,6 +152,9 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         gateway.tiers = await opener.all("cache_tiers", tiers, settings.cache_tiers)
         gateway.tier_breakers = {name: Breaker() for name in gateway.tiers}
         gateway.waiting_tiers = {name for name, tier in gateway.tiers.items() if not isinstance(tier, LocalPart)}
+        gateway.exact_tiers = {
+            name: tier for name, tier in gateway.tiers.items() if isinstance(tier, ExactTier) or name == "exact"
+        }
         gateway.evicting_tiers = tuple(tier for tier in gateway.tiers.values() if isinstance(tier, EvictingTier))
         policies = settings.governance.policies
         gateway.policies = await opener.all("policies", policies, settings.policies)
@@ -165,6 +170,7 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         gateway.upstreams = await opener.upstreams()
         gateway.patience_s = max(each.resilience.timeout_s for each in gateway.upstreams.values())
         gateway.registry = build(settings, gateway.upstreams, mock=gateway.mock)
+        _check_embedding(gateway)
         gateway.sinks = await opener.all("sinks", settings.sinks, settings.sinks)
         gateway.journal = Journal(gateway.storage, gateway.sinks, gateway.faults)
         stack.push_async_callback(gateway.journal.close)
@@ -172,6 +178,16 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         stack.push_async_callback(gateway.drain, _LAST_S)
         gateway.opened = True
         yield gateway
+
+
+def _check_embedding(gateway: Gateway) -> None:
+    """A model that the file says can embed needs a provider that can."""
+    for profile in gateway.settings.models or ():
+        if "embeddings" in profile.capabilities and not gateway.upstreams[profile.provider].embeds:
+            raise ConfigError(
+                f"models: {profile.name!r} has the capability 'embeddings', but the provider {profile.provider!r} "
+                "cannot embed"
+            )
 
 
 class _Opener:

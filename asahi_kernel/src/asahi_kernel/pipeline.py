@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sys
 import traceback
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
@@ -117,7 +117,7 @@ async def pay(
     with gateway.flights.lead(trace.key) as flight:
         shaped = render(await shape(gateway, request, principal))
         ranked = await route(gateway, shaped, principal, trace)
-        await reserve(gateway, shaped, principal, ranked, trace)
+        await reserve(gateway, principal, ranked, trace, worst_case(shaped))
         trace.mark("routing")
         live = relay if not gateway.output_policies else None
         completion = await call(gateway, shaped, principal, ranked, trace, live)
@@ -137,12 +137,16 @@ async def shape(gateway: Gateway, request: Request, principal: Principal) -> Req
         try:
             request = await bounded(gateway, f"transform {name!r}", transform.apply(request, principal), Request)
         except Exception:  # noqa: BLE001 - fails open
-            _fault(gateway, "transform", name)
+            note_fault(gateway, "transform", name)
     return request
 
 
 async def reserve(
-    gateway: Gateway, request: Request, principal: Principal, ranked: Sequence[Candidate], trace: Trace
+    gateway: Gateway,
+    principal: Principal,
+    ranked: Sequence[Candidate],
+    trace: Trace,
+    worst: Callable[[Candidate], int],
 ) -> None:
     """Settlements hold the worst case of the dearest candidate that may be called; closed on any failure. A model
     without a price cannot be held to a budget."""
@@ -151,7 +155,7 @@ async def reserve(
             raise NoRoute(f"the price of {unpriced[0]!r} is unknown, and there is a budget", code="price_unknown")
         trace.reserved = True
         for settlement in gateway.settlements:
-            held = settlement.reserve(trace.request_id, principal, max(map(worst_case(request), ranked)))
+            held = settlement.reserve(trace.request_id, principal, max(map(worst, ranked)))
             await bounded(gateway, f"settlement {type(settlement).__name__!r}", held, type(None))
 
 
@@ -161,7 +165,7 @@ def tell(gateway: Gateway, request: Request, principal: Principal, completion: C
         try:
             witness.answered(request, principal, completion)
         except Exception:  # noqa: BLE001 - fails open
-            _fault(gateway, "rule", type(witness).__name__)
+            note_fault(gateway, "rule", type(witness).__name__)
 
 
 async def release(gateway: Gateway, request: Request, completion: Completion, principal: Principal) -> Completion:
@@ -182,12 +186,12 @@ async def remember(
         if not breaker.enter():
             continue
         try:
-            async with _clock(gateway, name):
+            async with clocked(gateway, name):
                 await tier.put(key, request, principal, completion)
             breaker.succeed()
         except Exception:  # noqa: BLE001 - fails open
             breaker.fail()
-            _fault(gateway, "cache", name)
+            note_fault(gateway, "cache", name)
         finally:
             breaker.leave()
 
@@ -216,14 +220,14 @@ async def _ask(gateway: Gateway, request: Request, principal: Principal, trace: 
             trace.lookups.append(Lookup(tier=position, asked=False, reason="tier is resting after failures"))
             continue
         try:
-            async with _clock(gateway, name):
+            async with clocked(gateway, name):
                 hit = await tier.get(trace.key, request, principal)
             if hit is not None and not isinstance(hit, Hit):
                 raise TypeError(f"a tier must give a Hit, not a {type(hit).__name__}")
             breaker.succeed()
         except Exception as error:  # noqa: BLE001 - a broken tier is a miss
             breaker.fail()
-            _fault(gateway, "cache", name)
+            note_fault(gateway, "cache", name)
             trace.lookups.append(Lookup(tier=position, reason=f"tier failed: {type(error).__name__}"))
             continue
         finally:
@@ -236,7 +240,7 @@ async def _ask(gateway: Gateway, request: Request, principal: Principal, trace: 
     return None
 
 
-def _clock(gateway: Gateway, tier: str) -> AbstractAsyncContextManager[object]:
+def clocked(gateway: Gateway, tier: str) -> AbstractAsyncContextManager[object]:
     """The time that a tier may take; one in this process cannot wait and needs no clock."""
     if tier not in gateway.waiting_tiers:
         return _NO_CLOCK
@@ -282,7 +286,7 @@ async def _settle_all(gateway: Gateway, principal: Principal, request_id: str, c
             settled = settlement.settle(request_id, principal, cost)
             await bounded(gateway, f"settlement {type(settlement).__name__!r}", settled, type(None))
         except Exception:  # noqa: BLE001 - the lease ends by itself; the others must still be settled
-            _fault(gateway, "settlement", type(settlement).__name__)
+            note_fault(gateway, "settlement", type(settlement).__name__)
 
 
 async def bounded(gateway: Gateway, who: str, work: Awaitable[T], expected: type[T]) -> T:
@@ -298,7 +302,7 @@ async def bounded(gateway: Gateway, who: str, work: Awaitable[T], expected: type
     return result
 
 
-def _fault(gateway: Gateway, kind: str, name: str) -> None:
+def note_fault(gateway: Gateway, kind: str, name: str) -> None:
     """Count and log a plugin's failure: its type and place, since its text may quote a prompt."""
     gateway.faults[f"{kind}.{name}"] += 1
     error = sys.exc_info()[1]

@@ -31,9 +31,11 @@ _CLASSES = {
 }
 
 
-def look_up(provider: str, base_url: str | None, model: str, at: datetime | None = None) -> Prices | None:
+def look_up(
+    provider: str, base_url: str | None, model: str, at: datetime | None = None, *, embeds: bool = False
+) -> Prices | None:
     """The prices in force for a model of a provider, found by the provider's address, else by its name; None where the
-    data knows no price for both input and output."""
+    data knows no price for both input and output. A model that embeds has no output to price."""
     from genai_prices.data_snapshot import get_snapshot
 
     snapshot = get_snapshot()
@@ -44,13 +46,15 @@ def look_up(provider: str, base_url: str | None, model: str, at: datetime | None
             _, info = snapshot.find_provider_model(model, None, provider_id, url)
         except LookupError:
             continue
-        return convert(info.get_prices(at or datetime.now(UTC)))
+        return convert(info.get_prices(at or datetime.now(UTC)), embeds=embeds)
     return None
 
 
-def convert(listed: ModelPrice) -> Prices | None:
+def convert(listed: ModelPrice, *, embeds: bool = False) -> Prices | None:
     """The data's prices as ours. A tier starts above a number of input tokens and then holds for all tokens."""
     classes = {ours: getattr(listed, theirs, None) for theirs, ours in _CLASSES.items()}
+    if embeds and classes["output"] is None:
+        classes["output"] = Decimal(0)
     if classes["input"] is None or classes["output"] is None:
         return None
     starts = sorted({tier.start for price in classes.values() for tier in getattr(price, "tiers", ())})

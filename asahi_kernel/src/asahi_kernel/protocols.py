@@ -111,6 +111,14 @@ class EmbeddingProvider(Protocol):
     async def embed(self, model: Model, texts: Sequence[str], dimensions: int | None) -> Embedded: ...
 
 
+@runtime_checkable
+class BoundedEmbedding(Protocol):
+    """Says how many texts one call of `embed` may hold; without it, 96. The gateway makes as many calls as it takes,
+    each of them an attempt with a bill of its own."""
+
+    most_texts: int
+
+
 class Embedder(Protocol):
     """Turns texts into unit vectors of one fixed length."""
 
@@ -146,6 +154,14 @@ class LocalPart(Protocol):
     """A tier or rule that answers from this process without waiting, so that it is asked without a clock beside it."""
 
     local: bool
+
+
+@runtime_checkable
+class ExactTier(Protocol):
+    """A tier that goes by the key alone and never looks into the request. It then keeps embeddings too: a completion
+    for each text, with the vector in `message`. A tier that is called `exact` is one."""
+
+    exact: bool
 
 
 @runtime_checkable

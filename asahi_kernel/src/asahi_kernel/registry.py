@@ -39,6 +39,22 @@ def _reference(
     )
 
 
+def _embedding(name: str, dollars_per_1k: float) -> ModelProfile:
+    return msgspec.convert(
+        {
+            "name": name,
+            "provider": "openai",
+            "cost_per_1k_input_tokens": dollars_per_1k,
+            "avg_latency_ms": 100,
+            "max_input_tokens": 8_191,
+            "max_output_tokens": 1,
+            "region": "us",
+            "capabilities": ["embeddings"],
+        },
+        ModelProfile,
+    )
+
+
 #: Reference prices: they drive the mock provider and the tests, where results must repeat.
 CATALOGUE = (
     _reference("gpt-4-turbo", "openai", (0.010, 0.030), 200, 4.6, (128_000, 4_096), "us"),
@@ -86,6 +102,10 @@ FURTHER = (
 )
 
 
+#: What turns texts into vectors; the first is the default.
+EMBEDDING = (_embedding("text-embedding-3-small", 0.00002), _embedding("text-embedding-3-large", 0.00013))
+
+
 class UnknownModel(Invalid):
     """No registered model or alias has that name."""
 
@@ -93,11 +113,16 @@ class UnknownModel(Invalid):
 
 
 class Registry:
-    """Models by name. Built once at the start, then only read."""
+    """Models by name. Built once at the start, then only read. `chat` are those that answer, `embedding` is the one
+    that makes vectors where none is named."""
 
-    def __init__(self, models: Iterable[Model], aliases: Mapping[str, str], baseline: str | None) -> None:
+    def __init__(
+        self, models: Iterable[Model], aliases: Mapping[str, str], baseline: str | None, embedding: str | None = None
+    ) -> None:
         self.models = tuple(models)
         self.by_name = {model.name: model for model in self.models}
+        self.chat = tuple(model for model in self.models if not model.embeds)
+        self.embedding = self._embedding(embedding)
         self.aliases = dict(aliases)
         self.baseline = self._baseline(baseline)
 
@@ -114,14 +139,24 @@ class Registry:
         named = request.model or request.terms.baseline
         return self.baseline if named is None else self.by_name.get(named)
 
+    def _embedding(self, name: str | None) -> Model | None:
+        embedding = {model.name: model for model in self.models if model.embeds}
+        if name is None or name in embedding:
+            return embedding[name] if name else next(iter(embedding.values()), None)
+        raise ConfigError(
+            f"routing.embedding_model: {name!r} is not a registered model with the capability 'embeddings'. "
+            f"{near(name, embedding)}"
+        )
+
     def _baseline(self, name: str | None) -> Model | None:
         if name is not None:
-            if name not in self.by_name:
+            answering = {model.name: model for model in self.chat}
+            if name not in answering:
                 raise ConfigError(
-                    f"pricing.baseline_model: {name!r} is not a registered model. {near(name, self.by_name)}"
+                    f"pricing.baseline_model: {name!r} is not a registered model that answers. {near(name, answering)}"
                 )
-            return self.by_name[name]
-        priced = [model for model in self.models if model.prices is not None]
+            return answering[name]
+        priced = [model for model in self.chat if model.prices is not None]
         return max(priced, key=_worth, default=None)
 
 
@@ -130,7 +165,7 @@ def build(settings: Settings, providers: Iterable[str], *, mock: bool) -> Regist
     prices; without, a catalogue model is active only when its provider is configured, and prices are looked up."""
     names = set(providers)
     if mock and settings.models is None:
-        profiles = [msgspec.structs.replace(each, provider="mock") for each in CATALOGUE]
+        profiles = [msgspec.structs.replace(each, provider="mock") for each in (*CATALOGUE, *EMBEDDING)]
         models = [as_model(each, prices_of(each), "reference-1", "reference") for each in profiles]
     else:
         profiles = list(settings.models or _active(names))
@@ -140,13 +175,14 @@ def build(settings: Settings, providers: Iterable[str], *, mock: bool) -> Regist
         if target not in {model.name for model in models}:
             hint = near(target, [model.name for model in models])
             raise ConfigError(f"aliases.{alias}: {target!r} is not a registered model. {hint}")
-    return Registry(models, settings.aliases, settings.pricing.baseline_model)
+    return Registry(models, settings.aliases, settings.pricing.baseline_model, settings.routing.embedding_model)
 
 
 def _active(providers: set[str]) -> list[ModelProfile]:
     """The catalogue's models of these providers, without the reference prices: real traffic has real prices."""
     free = {"cost_per_1k_input_tokens": None, "cost_per_1k_output_tokens": None}
-    return [msgspec.structs.replace(each, **free) for each in (*CATALOGUE, *FURTHER) if each.provider in providers]
+    listed = (*CATALOGUE, *FURTHER, *EMBEDDING)
+    return [msgspec.structs.replace(each, **free) for each in listed if each.provider in providers]
 
 
 def _priced(profiles: list[ModelProfile], settings: Settings) -> list[Model]:
@@ -156,7 +192,8 @@ def _priced(profiles: list[ModelProfile], settings: Settings) -> list[Model]:
         table = settings.providers.get(profile.provider, {"type": "mock"})
         if prices is None and table.get("type", profile.provider) != "mock":
             address = table.get("base_url")
-            prices = pricing.look_up(profile.provider, address, profile.api_model or profile.name)
+            name, embeds = profile.api_model or profile.name, "embeddings" in profile.capabilities
+            prices = pricing.look_up(profile.provider, address, name, embeds=embeds)
             origin = pricing.source()
         found[profile.name] = prices, origin if prices else "unknown"
     version = pricing.price_version((name, prices) for name, (prices, _) in found.items())
@@ -185,8 +222,11 @@ def as_model(profile: ModelProfile, prices: Prices | None, version: str, origin:
 
 
 def prices_of(profile: ModelProfile) -> Prices | None:
-    """A profile's own prices, made exact. Both input and output or none: half a price would be a guess."""
+    """A profile's own prices, made exact. Both input and output or none: half a price would be a guess. A model that
+    embeds has no output to price."""
     given = (profile.cost_per_1k_input_tokens, profile.cost_per_1k_output_tokens)
+    if "embeddings" in profile.capabilities and given[0] is not None:
+        given = (given[0], given[1] or 0.0)
     if given == (None, None):
         return None
     if given[0] is None or given[1] is None:

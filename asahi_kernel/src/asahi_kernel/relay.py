@@ -9,6 +9,8 @@ from collections.abc import Callable
 from asahi_kernel.answer import Answer, StreamItem
 from asahi_kernel.types import Choice, Chunk, Completion, ToolCallDelta
 
+#: Delivered in place of a chunk when nothing has come for a while.
+SILENCE = Chunk()
 _LIMIT = 64
 _PIECE = 48
 
@@ -39,6 +41,12 @@ class Relay:
         self.started = True
         if not self.abandoned:
             self._items.append(chunk)
+            self._wake_reader()
+
+    def break_silence(self) -> None:
+        """Nothing has come for a while: give the reader something to say so, unless there is something to read."""
+        if not (self._items or self._ended or self.abandoned):
+            self._items.append(SILENCE)
             self._wake_reader()
 
     async def drained(self) -> None:

@@ -23,12 +23,19 @@ _LEAST_WRITTEN = 1_024
 
 
 async def route(gateway: Gateway, request: Request, principal: Principal, trace: Trace) -> Sequence[Candidate]:
-    """The candidates that may answer, best first, at least one; every rule's verdict goes to the trace.
+    """The candidates that may answer, best first, at least one."""
+    return await judge(gateway, request, principal, trace, consider(gateway.registry.chat, request))
+
+
+async def judge(
+    gateway: Gateway, request: Request, principal: Principal, trace: Trace, candidates: tuple[Candidate, ...]
+) -> Sequence[Candidate]:
+    """Those of the candidates that every rule leaves in, best first; every rule's verdict goes to the trace.
 
     Raises `NoRoute`, or `Unavailable` where only the providers' health is in the way. A rule that fails stops the
     request: routing around a bound nobody checked would break it.
     """
-    trace.candidates = candidates = consider(gateway.registry.models, request)
+    trace.candidates = candidates
     if not candidates:
         raise Unavailable("no model is registered whose provider is configured", code="no_provider", retry_after=30)
     for name, rule in gateway.rules.items():

@@ -73,10 +73,12 @@ class Cache(Config, frozen=True):
 
 
 class Routing(Config, frozen=True):
-    """`rules` None means every default rule that is installed."""
+    """`rules` None means every default rule that is installed, `embedding_model` None the first registered model that
+    embeds."""
 
     rules: tuple[str, ...] | None = None
     transforms: tuple[str, ...] = ()
+    embedding_model: str | None = None
     max_fallbacks: Annotated[int, Meta(ge=0, le=10)] = 3
 
 
@@ -100,10 +102,12 @@ class PromptCache(Config, frozen=True):
 
 
 class Streams(Config, frozen=True):
-    """What happens upstream when the client leaves: `abort` cancels the call, `drain` lets it finish within the cap."""
+    """What happens upstream when the client leaves: `abort` cancels the call, `drain` lets it finish within the cap.
+    `ping_s` is the silence after which a stream says that it still lives, on wires that have a word for it."""
 
     on_disconnect: Literal["abort", "drain"] = "abort"
     drain_cap_tokens: Positive = 2_000
+    ping_s: Seconds = 10
 
 
 class BreakerSettings(Config, frozen=True):

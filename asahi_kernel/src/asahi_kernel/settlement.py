@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from asahi_kernel.answer import Answer, Bill
+from asahi_kernel.answer import Answer, Bill, Route
 from asahi_kernel.calling import Aborted
 from asahi_kernel.choice import TECHNIQUES, alternatives, bounds_of, told, untold
 from asahi_kernel.errors import AsahiError
 from asahi_kernel.money import count_input, expect_output
 from asahi_kernel.prompt_cache import marked
 from asahi_kernel.records import Decision, Event, Status
-from asahi_kernel.types import Candidate, Completion, Hit, Terms, Usage
+from asahi_kernel.types import Candidate, Completion, Hit, Model, Terms, Usage
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
@@ -44,6 +44,36 @@ def settle(
         techniques=tuple(name for name in bill.saved_by if name != "failed_attempts"),
         latency_ms=trace.elapsed_ms(),
         ttft_ms=trace.ttft_ms,
+        breakdown=trace.breakdown,
+        attempts=len(trace.attempts),
+        warnings=tuple(trace.warnings if bill.price_known else [*trace.warnings, "price_unknown"]),
+    )
+    _record(gateway, request, principal, trace, "ok", None, answer)
+    return answer
+
+
+def settle_embeddings(
+    gateway: Gateway, request: Request, principal: Principal, trace: Trace, told: Completion, hit: Hit | None
+) -> Answer:
+    """Close an answered request for vectors. Its baseline is every text paid for at the same model; what the cache
+    knew, or what stood in the request twice, is saved. `hit` is set when the cache knew all."""
+    trace.mark("post_processing")
+    usage, model = told.usage or _NOTHING, gateway.registry.by_name[told.model]
+    bill = _vectors_bill(model, trace, usage)
+    named = "was named by the caller" if request.terms.mode == "explicit" else "embeds where no model is named"
+    reason = "answered from the exact cache" if hit else f"{model.name} {named}"
+    answer = Answer(
+        request_id=trace.request_id,
+        timestamp=trace.timestamp,
+        completion=told,
+        usage=usage,
+        bill=bill,
+        route=Route(mode=request.terms.mode, reason=reason),
+        hit=hit,
+        cache_status="t1" if hit else trace.cache_status,
+        billed_tokens=sum(each.input_tokens for each in trace.attempts if each.billed),
+        techniques=tuple(name for name in bill.saved_by if name != "failed_attempts"),
+        latency_ms=trace.elapsed_ms(),
         breakdown=trace.breakdown,
         attempts=len(trace.attempts),
         warnings=tuple(trace.warnings if bill.price_known else [*trace.warnings, "price_unknown"]),
@@ -239,6 +269,24 @@ def _bill(gateway: Gateway, request: Request, trace: Trace, usage: Usage, hit: H
         saved_by=saved_by,
         baseline_model=named,
         price_version=model.price_version,
+    )
+
+
+def _vectors_bill(model: Model, trace: Trace, usage: Usage) -> Bill:
+    named, version = model.name, model.price_version
+    if model.prices is None or any(attempt.cost is None for attempt in trace.attempts):
+        return Bill(cost=None if trace.attempts else 0, baseline_model=named, price_version=version)
+    before = model.prices.plain(*_sizes(usage))
+    cost = sum(attempt.cost or 0 for attempt in trace.attempts)
+    failed = sum(attempt.cost or 0 for attempt in trace.attempts if attempt.outcome != "ok")
+    parts = {"exact_cache": before - (cost - failed), "failed_attempts": -failed}
+    return Bill(
+        cost=cost,
+        baseline_cost=before,
+        saved=before - cost,
+        saved_by={name: amount for name, amount in parts.items() if amount},
+        baseline_model=named,
+        price_version=version,
     )
 
 

@@ -266,6 +266,11 @@ class Model(Struct, frozen=True, kw_only=True):
     region: Literal["us", "eu", "ap"] | None = None
     capabilities: frozenset[Capability] = frozenset()
 
+    @property
+    def embeds(self) -> bool:
+        """Whether it turns texts into vectors, and does nothing else."""
+        return "embeddings" in self.capabilities
+
 
 class Findings(Struct, frozen=True, kw_only=True):
     """What a rule found out about a request: its task with the number of cues for each family, and how difficult it is

@@ -6,12 +6,22 @@ import random
 from collections.abc import Sequence
 
 from asahi_kernel.outlet import Outlet
-from asahi_kernel.protocols import BatchProvider, CountingProvider, MarkingProvider, SelectiveProvider, WireProvider
+from asahi_kernel.protocols import (
+    BatchProvider,
+    BoundedEmbedding,
+    CountingProvider,
+    EmbeddingProvider,
+    MarkingProvider,
+    SelectiveProvider,
+    WireProvider,
+)
 from asahi_kernel.settings import Resilience
 from asahi_kernel.types import Request
 
 #: The wire of a provider that answers whatever it is sent.
 ANY_WIRE = "*"
+#: Texts in one call to a provider that embeds and does not say how many it takes.
+MOST_TEXTS = 96
 
 
 class Upstream:
@@ -30,6 +40,8 @@ class Upstream:
         self.batching = provider if isinstance(provider, BatchProvider) else None
         self.counting = provider if isinstance(provider, CountingProvider) else None
         self.marking = provider if isinstance(provider, MarkingProvider) else None
+        self.embeds = isinstance(provider, EmbeddingProvider)
+        self.most_texts = provider.most_texts if isinstance(provider, BoundedEmbedding) else MOST_TEXTS
         self.refuses = provider.refuses if isinstance(provider, SelectiveProvider) else _takes_all
         self.wire = provider.wire if isinstance(provider, WireProvider) else ""
         self.answered = False

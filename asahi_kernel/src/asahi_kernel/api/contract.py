@@ -11,7 +11,9 @@ from litestar import Litestar
 from asahi_kernel.wire.anthropic.request import Body as AnthropicBody
 from asahi_kernel.wire.native.reply import Problem, Reply
 from asahi_kernel.wire.native.request import Body as NativeBody
+from asahi_kernel.wire.openai.embeddings import Body as EmbeddingsBody
 from asahi_kernel.wire.openai.request import Body as OpenAIBody
+from asahi_kernel.wire.responses.request import Body as ResponsesBody
 
 _REF = "#/components/schemas/{name}"
 
@@ -31,8 +33,10 @@ def _inference() -> tuple[dict[str, Any], dict[str, Any]]:
         _named(NativeBody, "InferRequest"),
         _named(OpenAIBody, "ChatCompletionRequest"),
         _named(AnthropicBody, "MessagesRequest"),
+        _named(EmbeddingsBody, "EmbeddingsRequest"),
+        _named(ResponsesBody, "ResponsesRequest"),
     )
-    (native, openai, anthropic, reply, problem), components = msgspec.json.schema_components(
+    (native, openai, anthropic, embeddings, responses, reply, problem), components = msgspec.json.schema_components(
         [*types, Reply, Problem], ref_template=_REF, schema_hook=_anything
     )
     errors = {
@@ -48,6 +52,13 @@ def _inference() -> tuple[dict[str, Any], dict[str, Any]]:
         ),
         "/v1/chat/completions": _post(
             "OpenAI Chat Completions.", openai, {"application/json": {}, "text/event-stream": {}}, openai_errors
+        ),
+        "/v1/embeddings": _post("OpenAI embeddings.", embeddings, {"application/json": {}}, openai_errors),
+        "/v1/responses": _post(
+            "OpenAI Responses, without stored state.",
+            responses,
+            {"application/json": {}, "text/event-stream": {}},
+            openai_errors,
         ),
         "/v1/messages": _post(
             "Anthropic Messages.", anthropic, {"application/json": {}, "text/event-stream": {}}, anthropic_errors

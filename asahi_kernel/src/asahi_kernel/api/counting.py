@@ -10,7 +10,7 @@ import msgspec
 from litestar import Request, Response, post
 
 from asahi_kernel.api.access import principal_of
-from asahi_kernel.api.exchange import narrow
+from asahi_kernel.api.exchange import named, narrow
 from asahi_kernel.errors import NotFound, ProviderError
 from asahi_kernel.money import count_input
 from asahi_kernel.registry import UnknownModel
@@ -39,7 +39,7 @@ def counting_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"]}
         asked = anthropic.decode_count(await request.body(), headers, strict_fields=strict)
         try:
-            wanted = narrow(gateway, asked, principal_of(request))
+            wanted = named(gateway, narrow(asked, principal_of(request)))
         except UnknownModel as error:
             raise NotFound(error.message, code="model_not_found", param="model") from None
         rendered = render(wanted)

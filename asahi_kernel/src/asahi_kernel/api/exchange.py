@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol, cast
 
 import msgspec
 
-from asahi_kernel import pipeline
-from asahi_kernel.answer import Answer
 from asahi_kernel.api.reply import Reply
 from asahi_kernel.calling import Aborted
 from asahi_kernel.errors import (
@@ -26,51 +25,47 @@ from asahi_kernel.errors import (
 from asahi_kernel.records import Claim
 from asahi_kernel.server.body import ClientLeft, read_body
 from asahi_kernel.trace import Trace
-from asahi_kernel.types import Chunk
-from asahi_kernel.wire.headers import answer_headers
 
 if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
 
     from asahi_kernel.gateway import Gateway
-    from asahi_kernel.relay import Relay
     from asahi_kernel.server.body import Receive as BodyReceive
     from asahi_kernel.types import Principal, Request
     from asahi_kernel.wire.asked import Asked
 
 log = logging.getLogger(__name__)
 
-_JSON = b"application/json"
+_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
-class StreamWriter(Protocol):
-    """Encodes one stream's events."""
-
-    def role(self) -> bytes: ...
-    def chunk(self, chunk: Chunk) -> bytes: ...
-    def finish(self, answer: Answer) -> bytes: ...
-    def error(self, error: AsahiError) -> bytes: ...
-
-
-class Wire(Protocol):
-    """One dialect of HTTP inference: how it reads a request and writes an answer, a stream, an error."""
+class Dialect(Protocol):
+    """How one route reads a request and tells an error."""
 
     route: str
     error_type: bytes
 
     def decode(self, body: bytes, headers: Mapping[str, str]) -> Asked: ...
-    def encode(self, answer: Answer) -> bytes: ...
     def told(self, error: AsahiError) -> AsahiError: ...
     def error(self, error: AsahiError, request_id: str) -> bytes: ...
-    def writer(self, asked: Asked, trace: Trace) -> StreamWriter: ...
+
+
+class Work(Protocol):
+    """What is done with a request once it is decoded and its caller known. `named` finds the model that is named."""
+
+    def named(self, request: Request) -> Request: ...
+    async def answer(
+        self, asked: Asked, request: Request, principal: Principal, receive: Receive, reply: Reply, trace: Trace
+    ) -> None: ...
 
 
 class Exchange:
     """Identify, read, admit, decode, infer, answer; every failure becomes one well-formed error."""
 
-    def __init__(self, gateway: Gateway, wire: Wire) -> None:
+    def __init__(self, gateway: Gateway, wire: Dialect, work: Work) -> None:
         self._gateway = gateway
         self._wire = wire
+        self._work = work
         self._limit = gateway.settings.api.max_inference_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,16 +100,13 @@ class Exchange:
             await gateway.admission.enter(principal.org)
         try:
             asked = self._wire.decode(body, headers)
-            request = narrow(gateway, asked, principal)
+            request = self._work.named(narrow(asked, principal))
             principal = acting(asked, principal)
             if asked.idempotency_key and await self._replayed(
                 asked.idempotency_key, _digest(body, headers), principal, reply, trace
             ):
                 return
-            if request.terms.stream and not request.terms.dry_run:
-                await self._stream(asked, request, principal, receive, reply, trace)
-            else:
-                await self._whole(request, principal, reply, trace)
+            await self._work.answer(asked, request, principal, receive, reply, trace)
         finally:
             gateway.admission.leave()
 
@@ -137,38 +129,6 @@ class Exchange:
             raise Conflict("the first request with this Idempotency-Key is still being answered", retry_after=1)
         await reply.replay(kept)
         return True
-
-    async def _whole(self, request: Request, principal: Principal, reply: Reply, trace: Trace) -> None:
-        run = pipeline.rehearse if request.terms.dry_run else pipeline.infer
-        answer = await run(self._gateway, request, principal, trace)
-        await reply.whole(200, self._wire.encode(answer), _JSON, answer_headers(answer))
-
-    async def _stream(
-        self, asked: Asked, request: Request, principal: Principal, receive: Receive, reply: Reply, trace: Trace
-    ) -> None:
-        relay = pipeline.stream(self._gateway, request, principal, trace)
-        watcher = None
-        if reply.claim is None:  # else the answer is made to its end, for when the client comes back
-            watcher = asyncio.get_running_loop().create_task(_watch(receive, relay))
-        try:
-            items = await relay.take()
-            writer = self._wire.writer(asked, trace)
-            known = answer_headers(items[-1]) if items and isinstance(items[-1], Answer) else None
-            await reply.begin(known)
-            await reply.piece(writer.role())
-            while items:
-                await reply.piece(b"".join([_encoded(writer, item) for item in items]))
-                try:
-                    items = await relay.take()
-                except AsahiError as error:
-                    reply.broken = True
-                    await reply.piece(writer.error(error))
-                    break
-            await reply.end()
-        finally:
-            relay.abandon()
-            if watcher is not None:
-                watcher.cancel()
 
     async def _refuse(self, reply: Reply, error: AsahiError, trace: Trace) -> None:
         if reply.begun:
@@ -195,7 +155,7 @@ async def _queue(gateway: Gateway, org: str, receive: Receive) -> None:
     """Wait for a place for as long as the client waits for an answer."""
     loop = asyncio.get_running_loop()
     entering = loop.create_task(gateway.admission.enter(org))
-    leaving = loop.create_task(_left(receive))
+    leaving = loop.create_task(left(receive))
     try:
         await asyncio.wait({entering, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if entering.done():
@@ -209,8 +169,8 @@ async def _queue(gateway: Gateway, org: str, receive: Receive) -> None:
                 gateway.admission.leave()
 
 
-def narrow(gateway: Gateway, asked: Asked, principal: Principal) -> Request:
-    """The body may repeat the key's org and user, never widen them; a named model is looked up by name or alias."""
+def narrow(asked: Asked, principal: Principal) -> Request:
+    """The body may repeat the key's org and user, never widen them. An end user that is no identity is a tag."""
     if asked.organization_id is not None and asked.organization_id != principal.org:
         raise Denied(
             "organization_id is not the organisation of this key", code="org_mismatch", param="organization_id"
@@ -219,7 +179,11 @@ def narrow(gateway: Gateway, asked: Asked, principal: Principal) -> Request:
         raise Denied(
             "user_id is not the user of this key, which may not act for others", code="user_mismatch", param="user_id"
         )
-    return named(gateway, asked.request)
+    request = asked.request
+    if asked.end_user is None or asked.end_user in {principal.user, _user(asked, principal)}:
+        return request
+    tags = {**request.terms.tags, "end_user": asked.end_user}
+    return msgspec.structs.replace(request, terms=msgspec.structs.replace(request.terms, tags=tags))
 
 
 def named(gateway: Gateway, request: Request) -> Request:
@@ -234,7 +198,10 @@ def named(gateway: Gateway, request: Request) -> Request:
         )
     if request.model is None:
         return request
-    model = gateway.registry.find(request.model).name
+    found = gateway.registry.find(request.model)
+    if found.embeds:
+        raise Invalid(f"{found.name!r} only embeds: it answers on /v1/embeddings and nowhere else", param="model")
+    model = found.name
     if request.terms.mode == "explicit":
         return msgspec.structs.replace(request, model=model)
     return msgspec.structs.replace(request, model=None, terms=msgspec.structs.replace(request.terms, baseline=model))
@@ -242,9 +209,17 @@ def named(gateway: Gateway, request: Request) -> Request:
 
 def acting(asked: Asked, principal: Principal) -> Principal:
     """The principal, as the user it acts for."""
-    if asked.user_id is None or asked.user_id == principal.user:
+    user = _user(asked, principal)
+    if user is None or user == principal.user:
         return principal
-    return msgspec.structs.replace(principal, user=asked.user_id)
+    return msgspec.structs.replace(principal, user=user)
+
+
+def _user(asked: Asked, principal: Principal) -> str | None:
+    """The user that is asked for; an end user only where the key may act for users, and the name is a user's."""
+    if asked.user_id is not None or asked.end_user is None or not principal.may_act_for_users:
+        return asked.user_id
+    return asked.end_user if _ID.fullmatch(asked.end_user) else None
 
 
 def _check_type(headers: Mapping[str, str]) -> None:
@@ -258,16 +233,7 @@ def _check_type(headers: Mapping[str, str]) -> None:
         raise UnsupportedMediaType("send the body without Content-Encoding")
 
 
-def _encoded(writer: StreamWriter, item: Chunk | Answer) -> bytes:
-    return writer.finish(item) if isinstance(item, Answer) else writer.chunk(item)
-
-
-async def _watch(receive: Receive, relay: Relay) -> None:
-    """A client that leaves is only seen here: the server swallows what is sent after it."""
-    await _left(receive)
-    relay.abandon()
-
-
-async def _left(receive: Receive) -> None:
+async def left(receive: Receive) -> None:
+    """Wait until the client leaves."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING
 from litestar import asgi
 from litestar.handlers import ASGIRouteHandler
 
+from asahi_kernel.api.answering import Answering
+from asahi_kernel.api.dialects import OpenAIErrors, unknown_model
+from asahi_kernel.api.embeddings import Embedding, EmbeddingWire
 from asahi_kernel.api.exchange import Exchange
-from asahi_kernel.errors import AsahiError, NotFound, Unavailable
+from asahi_kernel.errors import AsahiError, Unavailable
 from asahi_kernel.registry import UnknownModel
-from asahi_kernel.wire import anthropic, native, openai
+from asahi_kernel.wire import anthropic, native, openai, responses
 
 if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
 
     from asahi_kernel.answer import Answer
-    from asahi_kernel.api.exchange import Wire
+    from asahi_kernel.api.answering import Wire
     from asahi_kernel.gateway import Gateway
     from asahi_kernel.trace import Trace
     from asahi_kernel.types import Chunk
@@ -27,8 +30,10 @@ if TYPE_CHECKING:
 def exchanges(gateway: Gateway) -> dict[str, Exchange]:
     """One exchange for each inference path."""
     strict_fields = gateway.settings.api.strict_fields
-    wires: tuple[Wire, ...] = (Native(), OpenAI(strict_fields), Anthropic(strict_fields))
-    return {wire.route: Exchange(gateway, wire) for wire in wires}
+    wires: tuple[Wire, ...] = (Native(), OpenAI(strict_fields), Responses(strict_fields), Anthropic(strict_fields))
+    embedding = EmbeddingWire()
+    found = {wire.route: Exchange(gateway, wire, Answering(gateway, wire)) for wire in wires}
+    return {**found, embedding.route: Exchange(gateway, embedding, Embedding(gateway))}
 
 
 def inference_route(path: str, exchange: Exchange) -> ASGIRouteHandler:
@@ -50,7 +55,7 @@ class Native:
     def decode(self, body: bytes, headers: Mapping[str, str]) -> Asked:
         return native.decode(body, headers)
 
-    def encode(self, answer: Answer) -> bytes:
+    def encode(self, answer: Answer, asked: Asked) -> bytes:
         return native.encode(answer)
 
     def told(self, error: AsahiError) -> AsahiError:
@@ -65,6 +70,8 @@ class Native:
 
 class NativeStream:
     """`delta` events, then one `done` or one `error`."""
+
+    silence = b""
 
     def __init__(self, request_id: str) -> None:
         self._request_id = request_id
@@ -82,11 +89,10 @@ class NativeStream:
         return native.encode_error_event(error, self._request_id)
 
 
-class OpenAI:
+class OpenAI(OpenAIErrors):
     """`POST /v1/chat/completions`."""
 
     route = "/v1/chat/completions"
-    error_type = b"application/json"
 
     def __init__(self, strict_fields: bool) -> None:
         self._strict_fields = strict_fields
@@ -94,18 +100,31 @@ class OpenAI:
     def decode(self, body: bytes, headers: Mapping[str, str]) -> Asked:
         return openai.decode(body, headers, strict_fields=self._strict_fields)
 
-    def encode(self, answer: Answer) -> bytes:
+    def encode(self, answer: Answer, asked: Asked) -> bytes:
         return openai.encode(answer)
-
-    def told(self, error: AsahiError) -> AsahiError:
-        return _unknown(error) if isinstance(error, UnknownModel) else error
-
-    def error(self, error: AsahiError, request_id: str) -> bytes:
-        return openai.error(error)
 
     def writer(self, asked: Asked, trace: Trace) -> openai.StreamEncoder:
         created = int(trace.timestamp.timestamp())
         return openai.StreamEncoder(trace.request_id, trace.model, created, asked.include_usage)
+
+
+class Responses(OpenAIErrors):
+    """`POST /v1/responses`."""
+
+    route = "/v1/responses"
+
+    def __init__(self, strict_fields: bool) -> None:
+        self._strict_fields = strict_fields
+
+    def decode(self, body: bytes, headers: Mapping[str, str]) -> Asked:
+        return responses.decode(body, headers, strict_fields=self._strict_fields)
+
+    def encode(self, answer: Answer, asked: Asked) -> bytes:
+        return responses.encode(answer, asked.echo)
+
+    def writer(self, asked: Asked, trace: Trace) -> responses.StreamEncoder:
+        created = int(trace.timestamp.timestamp())
+        return responses.StreamEncoder(trace.request_id, trace.model, created, asked.echo)
 
 
 class Overloaded(Unavailable):
@@ -126,21 +145,16 @@ class Anthropic:
     def decode(self, body: bytes, headers: Mapping[str, str]) -> Asked:
         return anthropic.decode(body, headers, strict_fields=self._strict_fields)
 
-    def encode(self, answer: Answer) -> bytes:
+    def encode(self, answer: Answer, asked: Asked) -> bytes:
         return anthropic.encode(answer)
 
     def told(self, error: AsahiError) -> AsahiError:
         if isinstance(error, Unavailable):
             return Overloaded(error.message, code=error.code, retry_after=error.retry_after or 30)
-        return _unknown(error) if isinstance(error, UnknownModel) else error
+        return unknown_model(error) if isinstance(error, UnknownModel) else error
 
     def error(self, error: AsahiError, request_id: str) -> bytes:
         return anthropic.error(error, request_id)
 
     def writer(self, asked: Asked, trace: Trace) -> anthropic.StreamEncoder:
         return anthropic.StreamEncoder(trace.request_id, trace.model)
-
-
-def _unknown(error: UnknownModel) -> NotFound:
-    """As the vendors' clients expect it."""
-    return NotFound(error.message, code="model_not_found", param="model")

@@ -34,6 +34,7 @@ class MemoryTier:
     """Entries live for `ttl_seconds`, jittered so that they do not all expire together; expiry is checked on read."""
 
     local = True
+    exact = True
 
     def __init__(self, settings: Cache, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings

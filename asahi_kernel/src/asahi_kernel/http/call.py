@@ -14,7 +14,7 @@ from asahi_kernel.http import failures, official
 from asahi_kernel.http.client import Client, ConnectError
 from asahi_kernel.http.connection import BrokenError
 from asahi_kernel.http.failures import Failure, Garbage
-from asahi_kernel.http.host import HostConfig
+from asahi_kernel.http.host import CallsConfig, HostConfig
 from asahi_kernel.http.official import Official
 from asahi_kernel.types import Chunk
 from asahi_kernel.wire.sse import Event, EventError, EventParser
@@ -36,8 +36,11 @@ class Timeouts(Struct, frozen=True, kw_only=True):
     stream_s: float
 
     @classmethod
-    def of(cls, config: HostConfig) -> Timeouts:
+    def of(cls, config: CallsConfig) -> Timeouts:
         """Those that a host is configured with."""
+        if not isinstance(config, HostConfig):
+            whole = config.timeout_s
+            return cls(first_token_s=whole, idle_s=whole, whole_s=whole, stream_s=whole)
         return cls(
             first_token_s=config.first_token_timeout_s,
             idle_s=config.idle_timeout_s,
@@ -186,7 +189,7 @@ class Caller:
 
 
 @asynccontextmanager
-async def connected(name: str, base_url: str, headers: Mapping[str, str], config: HostConfig) -> AsyncIterator[Client]:
+async def connected(name: str, base_url: str, headers: Mapping[str, str], config: CallsConfig) -> AsyncIterator[Client]:
     """A client for JSON calls, whose connections close with it. `ConfigError` for an address or key that cannot
     work; `name` is the provider at fault."""
     limit, patience = config.max_connections, config.connect_timeout_s

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec import Struct
 
 from asahi_kernel.types import Request
@@ -12,6 +14,7 @@ class Asked(Struct, frozen=True, kw_only=True):
 
     `end_user` is OpenAI's `user`, an identity only where the key may act for users, else a label. `mode_stated` tells a
     mode that the caller chose from one that follows from a named model, which an alias may still turn into another.
+    `dimensions` and `encoding_format` are for vectors. `echo` is a JSON object that the answer repeats.
     """
 
     request: Request
@@ -21,4 +24,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     idempotency_key: str | None = None
     deadline_s: int | None = None
     include_usage: bool = False
+    dimensions: int | None = None
+    encoding_format: Literal["float", "base64"] = "float"
     mode_stated: bool = False
+    echo: bytes = b""

@@ -20,8 +20,8 @@ _REPEATED = "repeat-1"
 class Call(Struct, frozen=True, kw_only=True):
     """A request, whichever wire it came by. `prompt` is the last user text, `content` all text there is.
 
-    `tools` are the names on offer, `forced` the one the caller insists on, `texts` what to embed, `blocks` the prompt
-    as a cache sees it, `tools_size` how many characters the tools have.
+    `tools` are the names on offer, `forced` the one the caller insists on. `texts` are those to embed: nothing is said.
+    `blocks` are the prompt as a cache sees it, `tools_size` how many characters the tools have.
     """
 
     model: str
@@ -37,6 +37,7 @@ class Call(Struct, frozen=True, kw_only=True):
     dimensions: int = 0
     blocks: tuple[Block, ...] = ()
     tools_size: int = 0
+    base64: bool = False
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -51,9 +52,11 @@ class Answer(Struct, frozen=True, kw_only=True):
     cached_tokens: int
     cache_write_tokens: int = 0
     thinking: tuple[bytes, ...] = ()
+    usage: bytes | None
     texts: tuple[str, ...] = ()
     dimensions: int = 0
-    usage: bytes | None
+    base64: bool = False
+    vectors: str | None = None
 
     @property
     def output_tokens(self) -> int:
@@ -71,6 +74,8 @@ def generate(call: Call, script: Script, attempt: str) -> Answer:
     speak = _arguments if tool else _words
     size = (len(call.content) + call.tools_size) // 4 + 1
     cached = min(script.cached, size)
+    if call.texts:
+        return _embedded(call, script, attempt)
     return Answer(
         id=_REPEATED if script.repeat_id else attempt,
         model=call.model,
@@ -93,6 +98,24 @@ def vector(model: str, text: str, dimensions: int) -> list[float]:
     numbers = [byte - 127.5 for byte in noise]
     length = math.sqrt(sum(number * number for number in numbers))
     return [number / length for number in numbers]
+
+
+def _embedded(call: Call, script: Script, attempt: str) -> Answer:
+    """Each text is counted for itself, so that a bill does not depend on how texts are put together."""
+    return Answer(
+        id=_REPEATED if script.repeat_id else attempt,
+        model=call.model,
+        choices=(),
+        tool=None,
+        finish="stop",
+        input_tokens=sum(len(text.encode()) // 4 + 1 for text in call.texts),
+        cached_tokens=0,
+        usage=None,
+        texts=call.texts,
+        dimensions=script.dimensions or call.dimensions,
+        base64=call.base64,
+        vectors=script.vectors,
+    )
 
 
 def _words(seed: bytes, count: int) -> tuple[bytes, ...]:

@@ -21,8 +21,8 @@ class Script(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     `first=n` leaves only the shape of the answer from the n-th repetition of the same text on: `tokens`, `thinking` (in
     tokens, on Anthropic's and Cohere's wire), `cached`, `cache_write`, `tool`, `dimensions` (of vectors), `batch` (a
-    member's fate), `latency_ms`, `pace_ms`. `usage=below` reports one output token, `nan` is a number
-    that JSON does not have.
+    member's fate), `latency_ms`, `pace_ms`. `usage=below` reports one output token, `nan` is a number that JSON does
+    not have. `vectors` are one too few, one number too short, out of order, or words.
     """
 
     status: int | None = None
@@ -42,6 +42,7 @@ class Script(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     repeat_id: bool = False
     body_error: bool = False
     redirect: str | None = None
+    vectors: Literal["few", "short", "shuffled", "text"] | None = None
     first: int | None = None
     tokens: int | None = None
     thinking: int = 0

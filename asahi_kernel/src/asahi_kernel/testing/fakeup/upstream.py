@@ -14,7 +14,7 @@ from ssl import SSLContext
 
 import msgspec
 
-from asahi_kernel.testing.fakeup import anthropic, batches, clouds, cohere, cohere_embed, openai
+from asahi_kernel.testing.fakeup import anthropic, batches, clouds, cohere, cohere_embed, embeddings, openai
 from asahi_kernel.testing.fakeup.connection import Ask, Connection, Gone
 from asahi_kernel.testing.fakeup.generation import Answer, Call, generate
 from asahi_kernel.testing.fakeup.hosts import HOSTS
@@ -25,7 +25,7 @@ from asahi_kernel.testing.fakeup.wire import Wire
 
 _REMEMBERED = 100
 _JSON = {"content-type": "application/json"}
-_WIRES: tuple[Wire, ...] = (openai, anthropic, cohere, cohere_embed)
+_WIRES: tuple[Wire, ...] = (openai, embeddings, anthropic, cohere, cohere_embed)
 _EVENTS = {"content-type": "text/event-stream; charset=utf-8"}
 
 
@@ -105,6 +105,7 @@ class Upstream:
 
     async def _answer(self, connection: Connection, ask: Ask) -> None:
         wire = self._wires.get(ask.path)
+        self._ledger.hear(ask.path, ask.body)
         self.heard.append(ask.headers)
         self.bodies.append(ask.body)
         if wire is None and (found := clouds.find(ask)) is not None:
@@ -367,6 +368,7 @@ async def running(
     *,
     prices: dict[str, Price] | None = None,
     ledger: Path | None = None,
+    bodies: Path | None = None,
     fault: str = "",
     latency_s: float = 0.0,
     pace_s: float = 0.0,
@@ -375,8 +377,9 @@ async def running(
     port: int = 0,
     tls: SSLContext | None = None,
 ) -> AsyncIterator[Upstream]:
-    """A fake upstream on a loopback port for as long as the block lasts; its address is `url`."""
-    books = Ledger(prices or {}, ledger)
+    """A fake upstream on a loopback port for as long as the block lasts; its address is `url`. With `bodies` it writes
+    each request there."""
+    books = Ledger(prices or {}, ledger, bodies)
     upstream = Upstream(books, fault=fault, latency_s=latency_s, pace_s=pace_s, keys=keys, host=host)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(upstream.connection, "127.0.0.1", port, backlog=1024, ssl=tls)

@@ -32,6 +32,8 @@ class StreamEncoder:
     with `finish`.
     """
 
+    silence = b'event: ping\ndata: {"type":"ping"}\n\n'
+
     def __init__(self, request_id: str, model: str) -> None:
         self._request_id = request_id
         self._model = model

@@ -140,10 +140,15 @@ def _check_address(kind: str, part: Json, where: str) -> None:
     holder = part.get(kind)
     url = holder.get("url") if isinstance(holder, dict) else None
     medium = kind.removesuffix("_url")
-    if isinstance(url, str) and (_WEB.match(url) or _is_data(url, medium)):
+    if isinstance(url, str) and is_address(url, medium):
         return
     place = f"{where}.{kind}.url"
     raise Invalid(f"`{place}` must be an http(s) address or `data:{medium}/…;base64,…`", param=place)
+
+
+def is_address(url: str, medium: str) -> bool:
+    """Whether it is an address of the web, or data of this medium such as `image`."""
+    return bool(_WEB.match(url)) or _is_data(url, medium)
 
 
 def _is_data(url: str, medium: str) -> bool:

@@ -193,10 +193,11 @@ def _is_ours_alone(tree: Json, messages: tuple[Message, ...], tools: tuple[Tool,
 
 def _terms(said: Body, model: str | None, headers: Mapping[str, str]) -> Terms:
     terms = terms_of(said, model, said.stream is True, headers)
-    return msgspec.structs.replace(terms, tags=_tags(said, said.metadata)) if said.metadata else terms
+    return msgspec.structs.replace(terms, tags=tags_of(said, said.metadata)) if said.metadata else terms
 
 
-def _tags(said: Body, metadata: Mapping[str, str]) -> Mapping[str, str]:
+def tags_of(said: AsahiFields, metadata: Mapping[str, str]) -> Mapping[str, str]:
+    """The vendor's `metadata` and our `tags` together, which must not differ."""
     tags = {**metadata, **said.tags}
     if any(tags[name] != value for name, value in metadata.items()):
         raise Invalid("`metadata` and `tags` differ", code="conflicting_fields", param="tags")

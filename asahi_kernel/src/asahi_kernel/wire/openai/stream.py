@@ -25,6 +25,8 @@ class StreamEncoder:
     choices comes only when the caller asked for usage.
     """
 
+    silence = b""
+
     def __init__(self, request_id: str, model: str, created: int, include_usage: bool = False) -> None:
         self._include_usage = include_usage
         self._seen = {0}

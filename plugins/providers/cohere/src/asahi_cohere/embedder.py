@@ -18,11 +18,11 @@ _FIXED = ("embed-english-v", "embed-multilingual-v")
 
 
 class CohereEmbedder:
-    """Unit vectors of `dimensions`, in batches of at most 96 texts. A failure that may pass is tried again here, as
-    nothing above does it; `ProviderError` after the last try."""
+    """Unit vectors of `dimension` numbers, in batches of at most 96 texts. A failure that may pass is tried again here,
+    as nothing above does it; `ProviderError` after the last try."""
 
     def __init__(self, config: CohereEmbedderConfig, caller: Caller) -> None:
-        self.dimensions = config.dimensions
+        self.dimensions = config.dimension
         self._config = config
         self._caller = caller
 
@@ -36,7 +36,7 @@ class CohereEmbedder:
 
     async def _batch(self, texts: Sequence[str]) -> Sequence[Vector]:
         config = self._config
-        wish = None if config.model.startswith(_FIXED) else config.dimensions
+        wish = None if config.model.startswith(_FIXED) else config.dimension
         for attempt in range(1, config.max_retries + 2):
             try:
                 answer = await embedded(self._caller, config.model, texts, config.input_type, wish)

@@ -15,7 +15,7 @@ from asahi_cohere.transcript import Transcript
 from asahi_kernel import Chunk, Completion, ConfigError, Embedded, Model, ProviderError, Request
 from asahi_kernel.http.call import Caller, Timeouts, connected
 from asahi_kernel.http.client import Client
-from asahi_kernel.http.host import HostConfig
+from asahi_kernel.http.host import CallsConfig
 
 _CHAT = "/v2/chat"
 _EMBED = "/v2/embed"
@@ -23,6 +23,8 @@ _EMBED = "/v2/embed"
 
 class CohereProvider:
     """Speaks to the one host of its configuration; every failure becomes `ProviderError`."""
+
+    most_texts = MOST_TEXTS
 
     def __init__(self, config: CohereConfig, caller: Caller) -> None:
         self._caller = caller
@@ -63,7 +65,7 @@ async def embedded(
 
 
 @asynccontextmanager
-async def calling(config: HostConfig, base_url: str) -> AsyncIterator[Caller]:
+async def calling(config: CallsConfig, base_url: str) -> AsyncIterator[Caller]:
     """Connections to the host, which close with it. `ConfigError` for an address or key that cannot work."""
     if urlsplit(base_url).path.rstrip("/").endswith(("/v1", "/v2")):
         raise ConfigError("cohere: base_url is written without the final /v2")
@@ -80,5 +82,5 @@ async def opened(config: CohereConfig) -> AsyncIterator[CohereProvider]:
         yield CohereProvider(config, caller)
 
 
-def _caller(client: Client, config: HostConfig) -> Caller:
+def _caller(client: Client, config: CallsConfig) -> Caller:
     return Caller(client, Timeouts.of(config), CohereDialect(config.api_key.reveal()))

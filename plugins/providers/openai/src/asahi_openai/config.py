@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from asahi_kernel.http.host import HostConfig
+from msgspec import Meta
+
+from asahi_kernel.http.host import CallsConfig, HostConfig
 
 
 class OpenAIConfig(HostConfig, frozen=True, kw_only=True):
@@ -23,3 +25,19 @@ class OpenAIConfig(HostConfig, frozen=True, kw_only=True):
     transport: Literal["lean", "sdk"] = "lean"
     cloud: Literal["azure"] | None = None
     api_version: str = "2024-10-21"
+
+
+class EmbedderConfig(CallsConfig, frozen=True, kw_only=True):
+    """The table `embedders.<name>` with `type: openai`.
+
+    `dimension` is the length of the vectors; it is asked for unless `send_dimension` is false, for hosts and models
+    that have no choice. Texts go in calls of `batch_size`.
+    """
+
+    base_url: str = "https://api.openai.com/v1"
+    model: str = "text-embedding-3-small"
+    dimension: Annotated[int, Meta(ge=1, le=65_536)] = 1_024
+    send_dimension: bool = True
+    batch_size: Annotated[int, Meta(ge=1, le=256)] = 96
+    max_retries: Annotated[int, Meta(ge=0, le=10)] = 3
+    max_connections: Annotated[int, Meta(ge=1, le=10_000)] = 20

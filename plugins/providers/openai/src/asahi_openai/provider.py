@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
-from asahi_kernel import Batch, Chunk, Completion, ConfigError, Model, Request
+from asahi_kernel import Batch, Chunk, Completion, ConfigError, Embedded, Model, Request
 from asahi_kernel.http.call import Caller, Timeouts, Transport, connected, officially
+from asahi_openai import embeddings
 from asahi_openai.batches import Batches
 from asahi_openai.config import OpenAIConfig
 from asahi_openai.decode import decode_reply
@@ -22,6 +23,7 @@ class OpenAIProvider:
     """Speaks the chat wire to the one host of its configuration; every failure becomes `ProviderError`."""
 
     wire = "openai"
+    most_texts = embeddings.MOST_TEXTS
 
     def __init__(self, config: OpenAIConfig, client: Transport) -> None:
         self._caller = Caller(client, Timeouts.of(config), OpenAIDialect(config.api_key.reveal()))
@@ -34,6 +36,13 @@ class OpenAIProvider:
         """One answer, whole, within `timeout_s`."""
         body = self._whole(request, model)
         return await self._caller.whole(_PATH, body, lambda reply, name: decode_reply(reply, model.name, name))
+
+    async def embed(self, model: Model, texts: Sequence[str], dimensions: int | None) -> Embedded:
+        """A vector for each text, within `timeout_s`."""
+        body = embeddings.encode(model.api_model, texts, dimensions)
+        return await self._caller.whole(
+            embeddings.PATH, body, lambda reply, name: embeddings.decode(reply, len(texts), dimensions, name)
+        )
 
     def stream(self, model: Model, request: Request) -> AsyncIterator[Chunk]:
         """One answer, piece by piece; the last chunk may hold only the usage. Closing it hangs up on the host."""
