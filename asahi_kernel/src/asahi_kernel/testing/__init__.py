@@ -10,10 +10,12 @@ Subclass a contract, say how to open your backend, run pytest:
 from importlib import import_module
 from typing import Any
 
+from asahi_kernel.testing.abilities import ABILITIES
 from asahi_kernel.testing.samples import ASK, EMBEDDING_MODEL, HERE, MODEL, PARIS, THERE
 
 CONTRACTS = (
     "AuthenticatorContract",
+    "BatchProviderContract",
     "CacheTierContract",
     "CounterContract",
     "EmbedderContract",
@@ -27,12 +29,14 @@ CONTRACTS = (
     "TransformContract",
     "VectorStoreContract",
 )
-__all__ = ("ASK", "EMBEDDING_MODEL", "HERE", "MODEL", "PARIS", "THERE", *CONTRACTS)
+_PROVIDING = frozenset({"BatchProviderContract", "ProviderContract"})
+__all__ = ("ABILITIES", "ASK", "EMBEDDING_MODEL", "HERE", "MODEL", "PARIS", "THERE", *CONTRACTS)
 
 
 def __getattr__(name: str) -> Any:
     """The contracts need pytest, which the scripted upstream beside them must not."""
     if name in CONTRACTS:
-        home = "storage_contract" if name == "StorageContract" else "contracts"
-        return getattr(import_module(f"asahi_kernel.testing.{home}"), name)
+        module = "storage_contract" if name == "StorageContract" else "contracts"
+        module = "providing" if name in _PROVIDING else module
+        return getattr(import_module(f"asahi_kernel.testing.{module}"), name)
     raise AttributeError(name)
