@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
-from asahi_kernel.rollups import Granularity, Key, Rollup, Sums
+from asahi_kernel.rollups import Granularity, Key, Rollup, Sums, merge
 from asahi_piccolo.database import Database, Row, Session, Statement
 from asahi_piccolo.eventrows import moment
 from asahi_piccolo.sqlite import stamp
@@ -33,6 +34,13 @@ _NUMBERS = {
     "quality_count": "quality_count",
 }
 _CHUNK = 2_000
+#: From this many on, work is done in a thread.
+_MANY = 200
+#: Beside each granularity stand sums over its models and tiers alone: few rows, so that totals stay fast however many
+#: users and keys there are. No other reader sees them, since they go by other names.
+COARSE: Mapping[Granularity, str] = {"minute": "mins", "hour": "hours", "day": "days"}
+_Place: TypeAlias = tuple[Any, ...]
+T = TypeVar("T")
 
 #: What the documents hold so far. Numbers are added by the database, documents here: both under the books' lock.
 _DOCUMENTS = Statement(
@@ -95,9 +103,14 @@ async def add_rollups(session: Session, rollups: Sequence[Rollup]) -> None:
     """Add what a batch came to. Call it under the books' lock."""
     if not rollups:
         return
-    wanted = [_named(rollup.key) for rollup in rollups]
-    found = {_place(row): row for row in await session.fetch(_DOCUMENTS, _encode(wanted).decode())}
-    await session.many(_ADD, [_row(rollup, found.get(_key(rollup.key))) for rollup in rollups])
+    added, wanted = await apart(len(rollups), lambda: _gathered(rollups))
+    found = await session.fetch(_DOCUMENTS, wanted)
+    await session.many(_ADD, await apart(len(rollups), lambda: _rows(added, found)))
+
+
+async def apart(size: int, work: Callable[[], T]) -> T:
+    """Much work is done in a thread: the loop has requests to serve."""
+    return work() if size < _MANY else await asyncio.to_thread(work)
 
 
 class StoredRollups:
@@ -120,22 +133,35 @@ class StoredRollups:
             after = moment(rows[-1]["bucket"]), rows[-1]["id"]
 
 
-def _named(key: Key) -> dict[str, Any]:
-    """A key as JSON has it; the time as both engines read it and as SQLite compares it."""
-    return {**dict(zip(_KEY, _key(key), strict=True)), "bucket": stamp(key.bucket)}
+def _gathered(rollups: Sequence[Rollup]) -> tuple[dict[_Place, Sums], str]:
+    """The sums to add, fine and coarse, and their places as JSON."""
+    added: dict[_Place, Sums] = {}
+    for rollup in rollups:
+        key = rollup.key
+        added[_key(key)] = rollup.sums
+        coarse = (key.org_id, COARSE[key.granularity], key.bucket, "", "", key.model, "", "", key.cache_tier)
+        merge(added.setdefault(coarse, Sums()), rollup.sums)
+    # The time stands as both engines read it and as SQLite compares it.
+    return added, _encode(
+        [dict(zip(_KEY, (*each[:2], stamp(each[2]), *each[3:]), strict=True)) for each in added]
+    ).decode()
 
 
-def _place(row: Row) -> tuple[Any, ...]:
+def _rows(added: Mapping[_Place, Sums], found: Sequence[Row]) -> list[tuple[Any, ...]]:
+    old = {_place(row): row for row in found}
+    return [_row(place, sums, old.get(place)) for place, sums in added.items()]
+
+
+def _place(row: Row) -> _Place:
     return tuple(moment(row[name]) if name == "bucket" else row[name] for name in _KEY)
 
 
-def _row(rollup: Rollup, old: Row | None) -> tuple[Any, ...]:
-    sums = rollup.sums
+def _row(place: _Place, sums: Sums, old: Row | None) -> tuple[Any, ...]:
     saved_by, sketch = sums.saved_by, sums.sketch
     if old is not None:
         saved_by = _added(_amounts(old["saved_by"]), saved_by)
         sketch = _added(_sketch(old["latency_sketch"]), sketch)
-    return (*_key(rollup.key), *_numbers(sums), _encode(saved_by).decode(), _encode(sketch).decode())
+    return (*place, *_numbers(sums), _encode(saved_by).decode(), _encode(sketch).decode())
 
 
 def _added(into: dict[Any, int], other: dict[Any, int]) -> dict[Any, int]:
