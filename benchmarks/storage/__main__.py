@@ -74,6 +74,7 @@ async def measure(engine: str, full: StorageConfig, empty: StorageConfig, events
             "totals, month": lambda storage: storage.events.totals("org-1", month),
             "totals, 24 hours": lambda storage: storage.events.totals("org-1", now - timedelta(hours=24)),
             "cost by model, month by day": lambda storage: by_model(storage, month, now),
+            "cost by user, month": lambda storage: storage.rollups.grouped("org-1", "day", month, now, ("user_id",)),
             "chain heads": lambda storage: storage.ledger.heads(),
             "post one": lambda storage: storage.books.post([settled(events, events, chance)]),
             "post 100": lambda storage: storage.books.post([settled(events, events, chance) for _ in range(100)]),
@@ -127,7 +128,7 @@ async def compare(name: str, question: Question, bare: PiccoloStorage, filled: P
 
 async def by_model(storage: PiccoloStorage, start: datetime, end: datetime) -> dict[str, int]:
     costs: dict[str, int] = {}
-    async for rollup in storage.rollups.between("org-1", "day", start, end):
+    for rollup in await storage.rollups.grouped("org-1", "day", start, end, ("bucket", "model")):
         costs[rollup.key.model] = costs.get(rollup.key.model, 0) + rollup.sums.cost
     return costs
 
