@@ -5,10 +5,10 @@ ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
 export UV_SYSTEM_CERTS := 1
 endif
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench lock clean
+.PHONY: help setup run test check format chaos-ledger chaos-outage bench lock clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 setup: .venv/.ready ## install everything into .venv; afterwards .venv/bin/asahi is the command
 
@@ -32,6 +32,12 @@ check: setup ## lint, format, types, house tests
 format: setup ## fix what can be fixed
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
+
+chaos-ledger: setup ## kill a gateway 20 times with 1,000 requests in flight, on SQLite and PostgreSQL, and audit its books
+	.venv/bin/python -m tests.chaos.ledger
+
+chaos-outage: setup ## freeze PostgreSQL for a minute under load, kill it, and audit the books
+	.venv/bin/python -m tests.chaos.outage
 
 bench: setup ## CPU per request, as ratios within one run
 	.venv/bin/python -m benchmarks.hot_path

@@ -1,3 +1,5 @@
+"""What all tests share: the backend of async tests, and the matrix that is shown at the end."""
+
 import pytest
 from tests.servers.fixtures import (
     database_url,
@@ -19,7 +21,30 @@ __all__ = [
     "redis_url",
 ]
 
+#: Feature → vendor → what became of the cell; filled by tests/e2e/test_matrix.py.
+MATRIX: dict[str, dict[str, str]] = {}
+
 
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a test leaves in the working folder, such as `data/`, is its own."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The table of SDKs, features and vendors, whenever its cells were run."""
+    if not MATRIX:
+        return
+    vendors = list(dict.fromkeys(vendor for cells in MATRIX.values() for vendor in cells))
+    rows = [["", *vendors], *([name, *(cells.get(vendor, "") for vendor in vendors)] for name, cells in MATRIX.items())]
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    terminalreporter.section("SDK and feature by vendor")
+    for row in rows:
+        terminalreporter.write_line(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )

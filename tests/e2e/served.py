@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+#: Paths of the scripted vendor whose calls have a row in its ledger.
+BOOKED = frozenset({"/v1/chat/completions", "/v1/messages", "/v1/embeddings"})
+
 
 class Process:
     """A running server: its `url`, its process, and what it has printed so far."""
@@ -31,7 +34,7 @@ class Process:
 def started(folder: Path, *command: str, **environment: str) -> Iterator[Process]:
     """A Python process that prints its URL once it listens; ended with the block."""
     log = folder / f"{abs(hash(command))}.log"
-    ours = ("ASAHI_", "ANTHROPIC_", "OPENAI_", "PORT")
+    ours = ("ASAHI_", "ANTHROPIC_", "OPENAI_", "COHERE_", "DATABASE_URL", "REDIS_URL", "PORT")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -77,6 +80,17 @@ def upstream(folder: Path, *arguments: str) -> Iterator[tuple[Process, Path]]:
 def rows(ledger: Path) -> list[dict]:
     """What the vendor says it did."""
     return [json.loads(line) for line in ledger.read_text().splitlines()] if ledger.exists() else []
+
+
+def settled(ledger: Path, bodies: Path) -> list[dict]:
+    """The same once every call that has come is booked: a vendor books a call after its last byte was sent."""
+    for _ in range(200):
+        heard = [line for line in rows(bodies) if line["path"] in BOOKED]
+        found = rows(ledger)
+        if len(found) >= len(heard):
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"of {len(heard)} calls only {len(found)} were booked")
 
 
 def _url(process: subprocess.Popen[str], log: Path) -> str:

@@ -198,8 +198,8 @@ def test_cost_budget_is_compared_with_dollars_for_this_request(url):
 def test_health_names_each_component_and_is_honest_about_what_is_kept(url):
     told = json.loads(call(url, "/health")[2])
     assert told["status"] == "healthy"
-    assert {"memory", "journal", "cache.exact", "mock"} <= set(told["components"])
-    assert any("memory" in warning for warning in told["warnings"])
+    assert {"sqlite", "journal", "cache.exact", "mock"} <= set(told["components"])
+    assert any("encryption key" in warning for warning in told["warnings"])
 
 
 def test_an_unknown_path_is_404_in_the_shape_of_its_wire(url):

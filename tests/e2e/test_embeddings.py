@@ -9,7 +9,7 @@ import httpx
 import openai
 import pytest
 from openai import OpenAI
-from tests.e2e.served import gateway, rows, upstream
+from tests.e2e.served import gateway, settled, upstream
 
 KEY = "a-long-random-key-0123456789"
 OTHER = "another-random-key-0123456789"
@@ -28,12 +28,13 @@ CHAT = {"name": "chat", "provider": "openai", "cost_per_1k_input_tokens": 0.0005
 class Served:
     """The gateway's address and the vendor's books."""
 
-    def __init__(self, url, ledger):
+    def __init__(self, url, ledger, bodies):
         self.url = url
         self.ledger = ledger
+        self.bodies = bodies
 
     def embedded(self):
-        return [row for row in rows(self.ledger) if row["path"] == "/v1/embeddings"]
+        return [row for row in settled(self.ledger, self.bodies) if row["path"] == "/v1/embeddings"]
 
     def post(self, body, path="/v1/embeddings", **headers):
         return httpx.post(f"{self.url}{path}", json=body, headers={"authorization": f"Bearer {KEY}", **headers})
@@ -42,7 +43,8 @@ class Served:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp("embeddings")
-    with upstream(folder, *PRICE, "--key", "sk-vendor") as (vendor, ledger):
+    bodies = folder / "bodies.jsonl"
+    with upstream(folder, *PRICE, "--key", "sk-vendor", "--bodies", str(bodies)) as (vendor, ledger):
         resilience = {"max_retries": 0, "breaker": {"consecutive_failures": 1_000, "min_calls": 1_000}}
         configuration = {
             "auth": {"type": "static", "keys": [{"key": KEY}, {"key": OTHER, "org": "other"}]},
@@ -50,7 +52,7 @@ def served(tmp_path_factory):
             "models": [CHAT, EMBED],
         }
         with gateway(folder, configuration) as process:
-            yield Served(process.url, ledger)
+            yield Served(process.url, ledger, bodies)
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +96,17 @@ def test_only_unknown_texts_reach_the_vendor(client, served):
     again = client.embeddings.with_raw_response.create(model="small", input=["known b", "new c"])
     assert (again.headers["x-asahi-cache"], again.headers["x-asahi-cost"]) == ("t1", "0")
     assert len(served.embedded()) == before + 1
+
+
+def test_2048_texts_are_one_answer_and_as_many_calls_as_it_takes(client, served):
+    before = len(served.embedded())
+    texts = [f"text {number} of many" for number in range(2_048)]
+    found = ask(client, texts, dimensions=16)
+    calls = served.embedded()[before:]
+    assert (len(found.data), len(calls)) == (2_048, 8)
+    assert round(found.asahi["cost"] * 1e9) == sum(row["cost"] for row in calls)
+    assert found.usage.prompt_tokens == sum(row["input_tokens"] for row in calls)
+    assert found.data[2_000].embedding == ask(client, texts[2_000], dimensions=16).data[0].embedding
 
 
 def test_tenants_never_share(served, client):

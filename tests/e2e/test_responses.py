@@ -7,7 +7,7 @@ import openai
 import pytest
 from openai import OpenAI
 from pydantic import BaseModel, ValidationError
-from tests.e2e.served import gateway, rows, upstream
+from tests.e2e.served import gateway, settled, upstream
 
 KEY = "a-long-random-key-0123456789"
 PRICES = ("--price", "vendor-claude=3,15", "--price", "vendor-gpt=0.5,1.5")
@@ -24,12 +24,13 @@ EITHER = pytest.mark.parametrize("model", ["claude", "gpt"])
 class Served:
     """The gateway's address and the vendor's books."""
 
-    def __init__(self, url, ledger):
+    def __init__(self, url, ledger, bodies):
         self.url = url
         self.ledger = ledger
+        self.bodies = bodies
 
     def rows(self):
-        return rows(self.ledger)
+        return settled(self.ledger, self.bodies)
 
     def post(self, body, **headers):
         return httpx.post(
@@ -48,7 +49,8 @@ class Served:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp("responses")
-    with upstream(folder, *PRICES, "--key", "sk-vendor") as (vendor, ledger):
+    bodies = folder / "bodies.jsonl"
+    with upstream(folder, *PRICES, "--key", "sk-vendor", "--bodies", str(bodies)) as (vendor, ledger):
         resilience = {"max_retries": 0, "breaker": {"consecutive_failures": 1_000, "min_calls": 1_000}}
         prices = {"cost_per_1k_input_tokens": 0.0005, "cost_per_1k_output_tokens": 0.0015}
         dear = {"cost_per_1k_input_tokens": 0.003, "cost_per_1k_output_tokens": 0.015}
@@ -64,7 +66,7 @@ def served(tmp_path_factory):
             ],
         }
         with gateway(folder, configuration) as process:
-            yield Served(process.url, ledger)
+            yield Served(process.url, ledger, bodies)
 
 
 @pytest.fixture(scope="module")
@@ -156,9 +158,12 @@ def test_it_calls_a_function_and_takes_the_result(client, served, model, stream)
     assert served.rows()[-1]["status"] == 200
 
 
-def test_the_answer_itself_can_be_sent_back(client):
-    first = client.responses.create(model="gpt", input="first")
-    turns = [{"role": "user", "content": "first"}, *first.output, {"role": "user", "content": "and then?"}]
+@EITHER
+@pytest.mark.parametrize("bound", [None, 4])
+def test_the_answer_itself_can_be_sent_back_to_either(client, model, bound):
+    question = "first [[fakeup: tokens=9]]"
+    first = client.responses.create(model=model, input=question, max_output_tokens=bound)
+    turns = [{"role": "user", "content": question}, *first.output, {"role": "user", "content": "and then?"}]
     assert client.responses.create(model="gpt", input=turns).output_text
     assert client.responses.create(model="claude", input=turns).output_text
 

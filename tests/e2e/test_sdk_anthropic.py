@@ -10,7 +10,7 @@ import openai
 import pytest
 from anthropic import Anthropic
 from openai import OpenAI
-from tests.e2e.served import gateway, rows, upstream
+from tests.e2e.served import gateway, settled, upstream
 
 KEY = "a-long-random-key-0123456789"
 CLAUDE = {
@@ -42,19 +42,24 @@ EITHER = pytest.mark.parametrize("model", ["claude", "gpt"])
 class Served:
     """The gateway's address and the vendor's books."""
 
-    def __init__(self, url, ledger):
+    def __init__(self, url, ledger, bodies):
         self.url = url
         self.ledger = ledger
+        self.bodies = bodies
+
+    def rows(self):
+        return settled(self.ledger, self.bodies)
 
     def last_row(self):
-        return rows(self.ledger)[-1]
+        return self.rows()[-1]
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sdk")
     prices = ("--price", "vendor-claude=3,15,0.3,3.75", "--price", "vendor-gpt=0.5,1.5")
-    with upstream(folder, *prices, "--key", "sk-vendor") as (vendor, ledger):
+    bodies = folder / "bodies.jsonl"
+    with upstream(folder, *prices, "--key", "sk-vendor", "--bodies", str(bodies)) as (vendor, ledger):
         resilience = {"max_retries": 0, "breaker": {"consecutive_failures": 1_000, "min_calls": 1_000}}
         configuration = {
             "auth": {"type": "static", "keys": [{"key": KEY}]},
@@ -65,7 +70,7 @@ def served(tmp_path_factory):
             "models": [CLAUDE, GPT],
         }
         with gateway(folder, configuration) as process:
-            yield Served(process.url, ledger)
+            yield Served(process.url, ledger, bodies)
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +216,7 @@ def test_the_cache_is_billed_to_the_nano_dollar(client, served, stream):
 
 def test_every_bill_of_a_mixed_hour_is_the_vendors(client, served):
     """Whole and streamed, cached and not: what we say it cost is what the vendor's own books say."""
-    before, ours = len(rows(served.ledger)), 0
+    before, ours = len(served.rows()), 0
     for at in range(12):
         script = f"[[fakeup: tokens={at + 3} cached={at} cache_write={at % 3}]]"
         asked = {"max_tokens": 500, "messages": [{"role": "user", "content": f"bill {at} " + "word " * at + script}]}
@@ -222,7 +227,7 @@ def test_every_bill_of_a_mixed_hour_is_the_vendors(client, served):
         else:
             told = client.messages.create(model=model, **asked).asahi
         ours += round(told["cost"] * 1e9)
-    assert ours == sum(row["cost"] for row in rows(served.ledger)[before:])
+    assert ours == sum(row["cost"] for row in served.rows()[before:])
 
 
 def test_what_only_claude_understands_goes_nowhere_else(client):
@@ -253,11 +258,11 @@ def test_tokens_are_counted_by_the_vendor_where_there_is_one(client, served):
 
 
 def test_elsewhere_the_count_is_an_estimate_and_says_so(client, served):
-    before = len(rows(served.ledger))
+    before = len(served.rows())
     raw = client.messages.with_raw_response.count_tokens(model="gpt", messages=[{"role": "user", "content": "x " * 50}])
     assert raw.headers["x-asahi-estimate"] == "true"
     assert raw.parse().input_tokens >= 50
-    assert len(rows(served.ledger)) == before
+    assert len(served.rows()) == before
 
 
 def test_a_wrong_key_is_an_authentication_error(served):

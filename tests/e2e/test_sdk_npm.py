@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.e2e.served import gateway, rows, upstream
+from tests.e2e.served import gateway, settled, upstream
 
 KEY = "a-long-random-key-0123456789"
 HERE = Path(__file__).parent / "npm"
@@ -45,7 +45,8 @@ def client(tmp_path_factory):
 def found(client, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sdk")
     prices = ("--price", "small=0.5,1.5", "--price", "embed=0.02,0")
-    with upstream(folder, *prices, "--key", "sk-vendor") as (vendor, ledger):
+    bodies = folder / "bodies.jsonl"
+    with upstream(folder, *prices, "--key", "sk-vendor", "--bodies", str(bodies)) as (vendor, ledger):
         configuration = {
             "auth": {"type": "static", "keys": [{"key": KEY}]},
             "providers": {"openai": {"api_key": "sk-vendor", "base_url": f"{vendor.url}/v1", "max_retries": 0}},
@@ -55,7 +56,7 @@ def found(client, tmp_path_factory):
             command = [*client, f"{served.url}/v1", KEY]
             done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
             assert done.returncode == 0, done.stderr
-            return json.loads(done.stdout) | {"ledger": rows(ledger)}
+            return json.loads(done.stdout) | {"ledger": settled(ledger, bodies)}
 
 
 def test_chat_is_answered_with_its_price(found):

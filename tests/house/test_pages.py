@@ -143,7 +143,7 @@ def accept(path: Path) -> None:
         for name, table in getattr(settings, kind).items():
             choose(kind, name, table, catalogues[kind])
     for kind, section in (("storages", "storage"), ("counters", "counter"), ("authenticators", "auth")):
-        choice = getattr(settings, section) or "static"
+        choice = getattr(settings, section) or {"storage": "memory", "auth": "static"}[section]
         choose(section, section, {"type": choice} if isinstance(choice, str) else choice, catalogues[kind])
     for rule in settings.routing.rules or ():
         choose("rules", rule, settings.rules.get(rule, {}), catalogues["rules"])

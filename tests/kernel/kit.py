@@ -1,6 +1,7 @@
 """What the tests of the pipeline share: a gateway with a ready-made plugin, and ways to ask it."""
 
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -10,11 +11,11 @@ from asahi_kernel.factory import Config, Factory
 from asahi_kernel.gateway import Gateway, running
 from asahi_kernel.hookspecs import hookimpl
 from asahi_kernel.plugins import load_plugins
-from asahi_kernel.records import EventQuery
 from asahi_kernel.settings import Settings
 from asahi_kernel.testing import ASK, HERE
 from asahi_kernel.trace import Trace
 
+FIRST, LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 replace = msgspec.structs.replace
 
 
@@ -51,7 +52,7 @@ async def gateway_of(tree=None, **kinds):
     plugins = load_plugins()
     if kinds:
         plugins.manager.register(plugin(**kinds), name="test")
-    settings = decode({"profile": "development", **(tree or {})}, Settings, "test")
+    settings = decode({"profile": "development", "storage": "memory", **(tree or {})}, Settings, "test")
     async with running(Gateway(settings), plugins) as gateway:
         yield gateway
 
@@ -70,7 +71,7 @@ async def chunks_of(gateway, request=ASK, principal=HERE):
 
 async def events_of(gateway, org="here"):
     await gateway.journal.flush()
-    return list(reversed(await gateway.storage.events.newest(org, EventQuery(limit=10_000))))
+    return [event async for event in gateway.storage.events.between(org, FIRST, LAST)]
 
 
 def faults(*scripts, **more):

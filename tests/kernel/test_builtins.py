@@ -12,6 +12,7 @@ from asahi_kernel.testing import (
     ASK,
     EMBEDDING_MODEL,
     HERE,
+    MODEL,
     PARIS,
     THERE,
     AuthenticatorContract,
@@ -64,6 +65,15 @@ class TestBrokenMock(ProviderContract):
     test_max_tokens_is_honoured = None
     test_a_stream_adds_up_and_ends_with_a_reason = None
     test_a_stream_may_be_left_early = None
+
+
+@pytest.mark.anyio
+async def test_the_mock_gives_as_many_choices_as_are_asked_for():
+    provider = mock.Mock(mock.MockConfig())
+    one = await provider.complete(MODEL, ASK)
+    three = await provider.complete(MODEL, msgspec.structs.replace(ASK, n=3))
+    assert len({three.text, *(choice.text for choice in three.others)}) == 3
+    assert three.usage.output_tokens == 3 * one.usage.output_tokens
 
 
 class TestOpen(AuthenticatorContract):

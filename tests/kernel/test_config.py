@@ -360,7 +360,7 @@ class TestStart:
         ("text", "told"),
         [
             ("storage: {max_events: 5}", r"storage: 'type' is missing"),
-            ("storage: sqlite", r"storage: nothing called 'sqlite' is installed\. Installed: memory"),
+            ("storage: sqlight", r"storage: nothing called 'sqlight' is installed\. Did you mean 'sqlite'\?"),
             ("cache: {tiers: [exat]}", r"cache_tiers\.exat: .* Did you mean 'exact'"),
             ("routing: {rules: [cheepest]}", r"rules\.cheepest: .* Did you mean 'cheapest'"),
             ("providers: {groq: {api_key: k}}", r"providers\.groq: nothing called 'groq'"),
@@ -375,5 +375,6 @@ class TestStart:
     def test_workers_with_memory_storage_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(serving, "run", lambda *args, **options: 0)
         with pytest.raises(ConfigError, match=r"api\.workers: 2 workers"):
-            serving.serve(settings("api: {workers: 2}"))
-        assert serving.serve(settings("api: {workers: 2, allow_split_state: true}")) == 0
+            serving.serve(settings("storage: memory\napi: {workers: 2}"))
+        assert serving.serve(settings("storage: memory\napi: {workers: 2, allow_split_state: true}")) == 0
+        assert serving.serve(settings("storage: sqlite\napi: {workers: 2}")) == 0

@@ -9,6 +9,7 @@ from tests.kernel.kit import events_of, faults, gateway_of, replace
 
 from asahi_kernel.embedding import embed
 from asahi_kernel.errors import (
+    ConfigError,
     DeadlineExceeded,
     Denied,
     Exhausted,
@@ -283,6 +284,45 @@ class TestCache:
             assert not gateway.faults
 
 
+class TestFlights:
+    class Slow(Embedding):
+        async def embed(self, model, texts, dimensions):
+            await asyncio.sleep(0.05)
+            return await super().embed(model, texts, dimensions)
+
+    async def test_the_same_texts_under_way_are_paid_for_once(self):
+        provider = self.Slow()
+        async with gateway_of(served_by(), providers=("own", provider)) as gateway:
+            found = await asyncio.gather(*(ask(gateway, "a", "b") for _ in range(20)))
+            events = await events_of(gateway)
+        assert len(provider.asked) == 1
+        assert len({each.vectors for each in found}) == 1
+        assert (len(events), sum(event.cost for event in events)) == (20, 20 * PRICE)
+
+    async def test_tenants_and_those_who_pass_the_cache_by_pay_for_themselves(self):
+        provider = self.Slow()
+        async with gateway_of(served_by(), providers=("own", provider)) as gateway:
+            await asyncio.gather(
+                ask(gateway, "a"), ask(gateway, "a", principal=THERE), ask(gateway, "a", cache="off"), ask(gateway, "b")
+            )
+        assert len(provider.asked) == 4
+
+    async def test_a_leader_that_fails_does_not_fail_its_followers(self):
+        outcomes = iter([Embedded((), 1)])
+
+        class Once(self.Slow):
+            async def embed(self, model, texts, dimensions):
+                given = await super().embed(model, texts, dimensions)
+                return next(outcomes, given)
+
+        provider = Once()
+        async with gateway_of(served_by(), providers=("own", provider)) as gateway:
+            asked = (ask(gateway, "a") for _ in range(5))
+            found = await asyncio.gather(*asked, return_exceptions=True)
+        assert [isinstance(each, ProviderFailed) for each in found].count(True) == 1
+        assert len(provider.asked) == 2
+
+
 class TestPolicies:
     async def test_each_text_is_seen_and_may_be_amended(self):
         class Masking:
@@ -354,8 +394,14 @@ class TestCalls:
 
     async def test_a_stall_ends_within_the_time_of_a_call(self):
         async with gateway_of(faults({"kind": "stall"}, timeout_s=0.1, max_retries=0)) as gateway:
-            with pytest.raises(DeadlineExceeded):
+            for _ in range(3):
+                with pytest.raises(DeadlineExceeded):
+                    await ask(gateway, "a")
+            with pytest.raises(Unavailable):
                 await ask(gateway, "a")
+            event = (await events_of(gateway))[0]
+        assert [(attempt.outcome, attempt.billed) for attempt in event.attempts] == [("timeout", False)]
+        assert event.warnings == ("charge_unknown",)
 
     async def test_many_calls_have_the_time_of_one(self):
         async with gateway_of(faults({"call": 3, "kind": "stall"}, timeout_s=0.3, max_retries=0)) as gateway:
@@ -421,6 +467,16 @@ class TestCalls:
         async with gateway_of(served_by(), providers=("own", provider)) as gateway:
             with pytest.raises(ProviderFailed):
                 await ask(gateway, "a", "b", dimensions=None)
+
+
+async def test_a_model_whose_provider_cannot_embed_stops_the_start():
+    class Words:
+        async def complete(self, model, request):
+            return Completion(text="words", model=model.name)
+
+    with pytest.raises(ConfigError, match="'own' cannot embed"):
+        async with gateway_of(served_by(), providers=("own", Words())):
+            pass
 
 
 async def test_the_decision_tells_of_the_cache_and_the_model():

@@ -126,7 +126,7 @@ def answered():
 
 
 def test_vectors_are_numbers():
-    body = json.loads(encode(answered(), "float"))
+    body = json.loads(b"".join(encode(answered(), "float")))
     assert [row["embedding"] for row in body["data"]] == [[0.5, 0.0], [0.5, 1.0]]
     assert [(row["object"], row["index"]) for row in body["data"]] == [("embedding", 0), ("embedding", 1)]
     assert (body["object"], body["model"]) == ("list", "small")
@@ -134,10 +134,17 @@ def test_vectors_are_numbers():
 
 
 def test_vectors_are_base64_of_32_bit_floats():
-    body = json.loads(encode(answered(), "base64"))
+    body = json.loads(b"".join(encode(answered(), "base64")))
     assert struct.unpack("<2f", base64.b64decode(body["data"][1]["embedding"])) == (0.5, 1.0)
 
 
+@pytest.mark.parametrize("count", [0, 1, 31, 32, 33, 64, 2_048])
+def test_pieces_are_one_list(count):
+    found = Vectors(answered().answer, tuple(struct.pack("<f", at) for at in range(count)), 0)
+    body = json.loads(b"".join(encode(found, "float")))
+    assert [(row["index"], row["embedding"]) for row in body["data"]] == [(at, [at]) for at in range(count)]
+
+
 def test_the_money_is_told():
-    told = json.loads(encode(answered(), "float"))["asahi"]
+    told = json.loads(b"".join(encode(answered(), "float")))["asahi"]
     assert (told["cost"], told["saved"], told["cached_inputs"]) == (1.4e-07, 6e-08, 1)

@@ -215,6 +215,17 @@ class TestTheSameAsChat:
         assert (found.end_user, found.user_id, found.organization_id) == ("someone", "ann", "acme")
 
 
+@pytest.mark.parametrize(
+    ("said", "same"),
+    [
+        ({"include": ["message.output_text.logprobs"]}, {"logprobs": True}),
+        ({"top_logprobs": 3}, {"logprobs": True, "top_logprobs": 3}),
+    ],
+)
+def test_log_probabilities_are_asked_of_the_chat_wire(said, same):
+    assert request(input="q", **said) == chat(messages=[{"role": "user", "content": "q"}], **same)
+
+
 class TestItems:
     def test_a_call_joins_the_turn_before_it(self):
         said = {"type": "message", "role": "assistant", "id": "msg_1", "status": "completed"}
@@ -234,10 +245,29 @@ class TestItems:
         found = request(input=[{"role": "user", "content": "q"}, turn, {"role": "user", "content": "r"}])
         assert (json.loads(found.messages[1].extra), found.wire) == ({"annotations": [mark]}, "openai")
 
-    @pytest.mark.parametrize("item", [{"phase": "commentary"}, {"brand_new": 1}])
+    @pytest.mark.parametrize("item", [{"phase": "commentary"}, {"brand_new": 1}, {"choice": 1}])
     def test_a_member_of_this_wire_only_keeps_other_providers_out(self, item):
         found = request(input=[{"role": "user", "content": "q", **item}])
         assert (found.wire, json.loads(found.messages[0].extra)) == ("responses", item)
+
+    @pytest.mark.parametrize(
+        "item",
+        [
+            {"role": "assistant", "content": "a", "reasoning_content": "hmm"},
+            {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}", "extra_content": {"a": 1}},
+        ],
+    )
+    def test_what_a_vendor_of_the_chat_wire_said_goes_back_to_that_wire(self, item):
+        found = request(input=[{"role": "user", "content": "q"}, item])
+        extra = found.messages[1].extra or found.messages[1].tool_calls[0].extra
+        assert (found.wire, json.loads(extra).keys() < item.keys()) == ("openai", True)
+
+    @pytest.mark.parametrize("name", ["id", "status", "choice"])
+    def test_how_an_earlier_answer_ended_is_not_asked_again(self, name):
+        turn = {"role": "assistant", "content": "a"}
+        assert request(input=[{"role": "user", "content": "q"}, {**turn, name: "x"}]) == request(
+            input=[{"role": "user", "content": "q"}, turn]
+        )
 
     def test_a_null_member_says_nothing(self):
         found = request(input=[{"role": "user", "content": "q", "phase": None}])
@@ -299,7 +329,8 @@ class TestRefusals:
         [
             ({"store": True}, "store"),
             ({"background": True}, "background"),
-            ({"include": ["message.output_text.logprobs"]}, "include"),
+            ({"include": ["message.output_text.logprobs", "web_search_call.results"]}, "include"),
+            ({"top_logprobs": 21}, "top_logprobs"),
             ({"truncation": "auto"}, "truncation"),
             ({"stream_options": {"include_obfuscation": True}}, "stream_options.include_obfuscation"),
             ({"reasoning": {"summary": "auto"}}, "reasoning.summary"),

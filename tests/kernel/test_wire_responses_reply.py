@@ -16,6 +16,10 @@ ECHO = decode(b'{"model":"m","input":"q","instructions":"s"}', {}).echo
 WHEN = datetime(2026, 1, 2, tzinfo=UTC)
 MARK = {"type": "url_citation", "url": "https://a.example", "title": "t", "start_index": 0, "end_index": 1}
 CALLS = (ToolCall(id="c1", name="f", arguments='{"a":1}'), ToolCall(id="c2", name="g", arguments="{}"))
+ODDS = [
+    {"token": "Par", "logprob": -0.1, "bytes": [80, 97, 114], "top_logprobs": []},
+    {"token": "is.", "logprob": -0.2, "bytes": [105, 115, 46], "top_logprobs": []},
+]
 ANSWERS = {
     "text": Completion(text="Paris.", model="m"),
     "nothing": Completion(text="", model="m"),
@@ -28,6 +32,9 @@ ANSWERS = {
     "annotations": Completion(text="Paris.", model="m", message=json.dumps({"annotations": [MARK]}).encode()),
     "reasoning": Completion(text="Paris.", model="m", message=b'{"reasoning_content":"hmm"}'),
     "native end": Completion(text="Paris.", model="m", choice=b'{"stop_reason":"stop_sequence","stop_sequence":"."}'),
+    "log probabilities": Completion(
+        text="Paris.", model="m", choice=json.dumps({"logprobs": {"content": ODDS}}).encode()
+    ),
     "extra of a call": Completion(
         model="m", finish_reason="tool_calls", tool_calls=(ToolCall(id="c", name="f", extra=b'{"signature":"x"}'),)
     ),
@@ -126,6 +133,16 @@ def test_what_a_vendor_says_besides_is_in_the_item():
     assert whole("annotations")["output"][0]["content"][0]["annotations"] == [MARK]
     assert whole("refusal")["output"][0]["content"] == [{"type": "refusal", "refusal": "no"}]
     assert whole("extra of a call")["output"][0]["signature"] == "x"
+
+
+def test_log_probabilities_come_with_their_piece_and_with_the_whole():
+    choices = [json.dumps({"logprobs": {"content": [each], "refusal": None}}).encode() for each in ODDS]
+    chunks = [Chunk(text=each["token"], choice=choice) for each, choice in zip(ODDS, choices, strict=True)]
+    events = events_of(chunks, ANSWERS["log probabilities"])
+    told = [event["logprobs"] for event in events if event["type"] == "response.output_text.delta"]
+    assert told == [[ODDS[0]], [ODDS[1]]]
+    assert events[-1]["response"] == whole("log probabilities")
+    assert whole("log probabilities")["output"][0]["content"][0]["logprobs"] == ODDS
 
 
 def test_pieces_of_what_a_vendor_says_besides_add_up():

@@ -61,13 +61,14 @@ async def call(
     trace: Trace,
     relay: Relay | None,
     ask: Ask = complete,
+    deadline: float = 0.0,
 ) -> Completion:
     """The first completion that any candidate gives, delivered through `relay` as it comes if there is one.
 
     Falls back to the next candidate until the first byte was delivered. Raises an `AsahiError` that sums up all
-    attempts, whose records are in the trace.
+    attempts, whose records are in the trace. `deadline` is a time of the monotonic clock, 0 for the provider's own.
     """
-    calls = _Calls(gateway, request, principal, trace, relay, ask)
+    calls = _Calls(gateway, request, principal, trace, relay, ask, deadline)
     for candidate in ranked[: 1 + gateway.settings.routing.max_fallbacks]:
         if not calls.affordable(candidate):
             break
@@ -90,6 +91,7 @@ class _Calls:
         trace: Trace,
         relay: Relay | None,
         ask: Ask,
+        deadline: float,
     ) -> None:
         self._gateway = gateway
         self._ask = ask
@@ -98,7 +100,7 @@ class _Calls:
         self._org = principal.org
         self._trace = trace
         self._relay = relay
-        self._deadline = 0.0
+        self._deadline = deadline
         self._sent = False
         self._failures: list[ProviderError] = []
         self._resting: list[Upstream] = []

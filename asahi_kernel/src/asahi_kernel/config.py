@@ -53,6 +53,8 @@ def read(
     tree: Table = parse(source) if source else {}
     overlaid = overlay(tree, env)
     credentials = detect(tree, env)
+    if env.get("DATABASE_URL"):
+        tree.setdefault("storage", {"type": "postgres", "url": "${DATABASE_URL}"})
     if "profile" not in tree:
         tree["profile"] = "production" if source or overlaid or credentials else "development"
     if env.get("PORT"):

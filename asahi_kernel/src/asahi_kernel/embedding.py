@@ -6,6 +6,7 @@ import asyncio
 import base64
 import math
 import struct
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
@@ -14,7 +15,7 @@ from msgspec import Struct
 
 from asahi_kernel.answer import Answer
 from asahi_kernel.calling import call
-from asahi_kernel.errors import DeadlineExceeded, NoRoute, PluginError, ProviderError, ProviderFailed
+from asahi_kernel.errors import NoRoute, PluginError, ProviderError, ProviderFailed
 from asahi_kernel.fingerprint import fingerprint_text
 from asahi_kernel.money import count_tokens
 from asahi_kernel.pipeline import admit, clocked, close, note_fault, release, reserve
@@ -59,6 +60,7 @@ class _Known(Struct, frozen=True):
     tokens: int
 
 
+_PAID = Completion(model="")
 _encode = msgspec.json.Encoder().encode
 _entry = msgspec.json.Decoder(_Entry).decode
 
@@ -71,9 +73,13 @@ async def embed(
         request = await _admitted(gateway, request, principal, trace)
         work = _Work(gateway, request, principal, trace, dimensions)
         await work.recall()
+        if work.missing:
+            await work.join()
         hit = work.hit()
         if work.missing:
-            await work.pay()
+            with gateway.flights.lead(work.flight) as flight:
+                await work.pay()
+                flight.land(_PAID)
         vectors, usage = work.result()
         told = Completion(model=work.model.name, provider=work.model.provider, usage=usage)
         await release(gateway, request, told, principal)
@@ -116,6 +122,7 @@ class _Work:
         self._first: Hit | None = None
         self.missing = list(dict.fromkeys(self._texts))
         self.sent = 0
+        self.flight = b""
         trace.model = self.model.name
 
     async def recall(self) -> None:
@@ -134,6 +141,14 @@ class _Work:
             await self._ask(position, name, tier)
         self._trace.mark("cache_lookup")
 
+    async def join(self) -> None:
+        """The same texts under way for the same tenant are waited for, and then looked up."""
+        if self._trace.cache_status == "bypass" or not self._gateway.settings.cache.single_flight:
+            return
+        self.flight = b"".join(sorted(self._keys[text] for text in self.missing))
+        if await self._gateway.flights.follow(self.flight, self._gateway.patience_s) is not None:
+            await self.recall()
+
     def hit(self) -> Hit | None:
         """The entry that stands for all, when the cache knew every text."""
         return None if self.missing else self._first
@@ -148,13 +163,10 @@ class _Work:
             raise NoRoute(f"the provider of {self.model.name!r} cannot embed")
         await reserve(gateway, self._principal, ranked, trace, self._worst())
         trace.mark("routing")
-        try:
-            async with asyncio.timeout(upstream.resilience.timeout_s):
-                for texts in _split(self.missing, upstream.most_texts):
-                    await self._call(texts, ranked)
-                    self.sent += len(texts)
-        except TimeoutError:
-            raise DeadlineExceeded("the provider did not embed all texts in time") from None
+        deadline = time.monotonic() + upstream.resilience.timeout_s
+        for texts in _split(self.missing, upstream.most_texts):
+            await self._call(texts, ranked, deadline)
+            self.sent += len(texts)
         self.missing = []
         trace.mark("inference")
 
@@ -169,7 +181,7 @@ class _Work:
         usage = msgspec.convert({"input_tokens": sum(each.tokens for each in known), "source": source}, Usage)
         return tuple(each.vector for each in known), usage
 
-    async def _call(self, texts: Sequence[str], ranked: Sequence[Candidate]) -> None:
+    async def _call(self, texts: Sequence[str], ranked: Sequence[Candidate], deadline: float) -> None:
         """One call, with its retries; what it gives is kept at once, so that a later failure loses none of it."""
         got: list[bytes] = []
 
@@ -183,7 +195,7 @@ class _Work:
             return Completion(model=model.name, usage=usage, provider_request_id=embedded.provider_request_id)
 
         request = _request_of(self._request, texts)
-        completion = await call(self._gateway, request, self._principal, ranked, self._trace, None, ask)
+        completion = await call(self._gateway, request, self._principal, ranked, self._trace, None, ask, deadline)
         tokens = completion.usage.input_tokens if completion.usage else 0
         found = [_Known(*pair) for pair in zip(got, _shares(tokens, texts), strict=True)]
         fresh = dict(zip(texts, found, strict=True))

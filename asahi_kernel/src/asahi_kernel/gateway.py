@@ -148,10 +148,11 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
     settings = gateway.settings
     async with AsyncExitStack() as stack:
         opener = _Opener(gateway, plugins, stack)
-        gateway.vault = _vault(settings)
+        storage = storage_of(settings, plugins)
+        gateway.vault = _vault(settings, storage)
         gateway.salts = Salts(gateway.vault.derive("cache"))
         gateway.holdout_key = gateway.vault.derive("holdout")
-        gateway.storage = await opener.one("storages", "storage", settings.storage)
+        gateway.storage = await opener.one("storages", "storage", storage)
         gateway.counter = await opener.one("counters", "counter", settings.counter)
         gateway.embedders = await opener.all("embedders", settings.embedders, settings.embedders)
         gateway.vector_stores = await opener.all("vector_stores", settings.vector_stores, settings.vector_stores)
@@ -192,10 +193,16 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         yield gateway
 
 
-def _vault(settings: Settings) -> Vault:
+def storage_of(settings: Settings, plugins: Plugins) -> Table:
+    """The table of the storage in force."""
+    if settings.storage is None:
+        return {"type": "sqlite" if "sqlite" in plugins.catalogue("storages") else "memory"}
+    return {"type": settings.storage} if isinstance(settings.storage, str) else settings.storage
+
+
+def _vault(settings: Settings, storage: Table) -> Vault:
     """What ends with the process needs no key that stays."""
-    storage = settings.storage if isinstance(settings.storage, str) else settings.storage.get("type")
-    kept = storage != "memory" or settings.encryption.key or settings.encryption.keys
+    kept = storage.get("type") != "memory" or settings.encryption.key or settings.encryption.keys
     return open_vault(settings.encryption) if kept else ephemeral()
 
 
@@ -203,8 +210,9 @@ def _vault(settings: Settings) -> Vault:
 async def storing(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Storage]:
     """Open storage and nothing else, for commands that only look."""
     async with AsyncExitStack() as stack:
-        gateway.vault = _vault(gateway.settings)
-        gateway.storage = await _Opener(gateway, plugins, stack).one("storages", "storage", gateway.settings.storage)
+        storage = storage_of(gateway.settings, plugins)
+        gateway.vault = _vault(gateway.settings, storage)
+        gateway.storage = await _Opener(gateway, plugins, stack).one("storages", "storage", storage)
         yield gateway.storage
 
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from asahi_kernel.config import read
 from asahi_kernel.errors import ConfigError
-from asahi_kernel.gateway import Gateway
+from asahi_kernel.gateway import Gateway, storage_of
 from asahi_kernel.logs import configure
+from asahi_kernel.plugins import load_plugins
 from asahi_kernel.server import EdgeLimits, run
 from asahi_kernel.settings import Settings
 
@@ -71,7 +72,7 @@ def drain() -> None:
 def serve(found: Settings) -> int:
     """Serve until told to stop; the exit status."""
     api = found.api
-    storage = found.storage if isinstance(found.storage, str) else found.storage.get("type")
+    storage = storage_of(found, load_plugins())["type"] if api.workers > 1 else ""
     if api.workers > 1 and storage == "memory" and not api.allow_split_state:
         raise ConfigError(
             f"api.workers: {api.workers} workers would each have their own memory storage, cache and limits; use 1, "

@@ -172,12 +172,13 @@ class Settings(Config, frozen=True):
     """The whole file.
 
     A plural table holds many backends by name; `auth`, `storage` and `counter` hold the only one, as a name or a table
-    with `type`. `auth` None means `open` in the development profile, else keys.
+    with `type`. `auth` None means `open` in the development profile, else keys. `storage` None means `sqlite` where
+    asahi-piccolo is installed, else `memory`.
     """
 
     api: Api = Api()
     auth: str | Table | None = None
-    storage: str | Table = "memory"
+    storage: str | Table | None = None
     counter: str | Table = "memory"
     models: tuple[ModelProfile, ...] | None = None
     aliases: dict[str, str] = {}

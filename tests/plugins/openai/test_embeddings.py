@@ -102,8 +102,11 @@ async def test_the_vendors_name_and_count_come_back(provider: OpenAIProvider, up
     assert found.provider_request_id == f"req_{row.attempt}"
 
 
-def test_the_most_texts_are_the_vendors_limit() -> None:
-    assert OpenAIProvider.most_texts == MOST_TEXTS == 2_048
+@pytest.mark.anyio
+async def test_as_many_texts_as_it_says_come_back_whole(provider: OpenAIProvider) -> None:
+    texts = [f"text {number}" for number in range(provider.most_texts)]
+    found = await provider.embed(EMBEDDING_MODEL, texts, 3_072)
+    assert (len(found.vectors), provider.most_texts) == (MOST_TEXTS, MOST_TEXTS)
 
 
 def test_the_credential_is_no_text() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -58,5 +59,8 @@ class Embedding:
         self, asked: Asked, request: Request, principal: Principal, receive: Receive, reply: Reply, trace: Trace
     ) -> None:
         found = await embed(self._gateway, request, principal, trace, asked.dimensions)
-        body = embeddings.encode(found, asked.encoding_format)
-        await reply.whole(200, body, _JSON, answer_headers(found.answer))
+        pieces = []
+        for piece in embeddings.encode(found, asked.encoding_format):
+            pieces.append(piece)
+            await asyncio.sleep(0)
+        await reply.whole(200, b"".join(pieces), _JSON, answer_headers(found.answer))

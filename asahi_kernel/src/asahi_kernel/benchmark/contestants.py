@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from asahi_kernel.benchmark.recording import decode
 from asahi_kernel.errors import ConfigError
-from asahi_kernel.settings import Cache, Governance, Routing, Settings
+from asahi_kernel.settings import Cache, Governance, Journal, Routing, Settings
 from asahi_kernel.wire.fields import NAMES
 from asahi_kernel.wire.strict import scan
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 #: Asahi's own fields that are part of the question; the others steer Asahi, and mean nothing without it.
 _ASKED = frozenset({"document", "document_id", "examples"})
+
+
+_NOTHING_STAYS: Mapping[str, Any] = {"storage": "memory", "counter": "memory", "journal": Journal(mode="memory")}
 
 
 def is_mock(settings: Settings) -> bool:
@@ -35,15 +39,14 @@ def asahi_settings(settings: Settings) -> Settings:
         sinks={},
         services={},
     )
-    return msgspec.structs.replace(private, storage="memory", counter="memory") if is_mock(settings) else private
+    return msgspec.structs.replace(private, **_NOTHING_STAYS) if is_mock(settings) else private
 
 
 def baseline_settings(settings: Settings) -> Settings:
     """The same providers, models and prices, and no cache, policy, transform or choice of a model."""
     return msgspec.structs.replace(
         asahi_settings(settings),
-        storage="memory",
-        counter="memory",
+        **_NOTHING_STAYS,
         embedders={},
         vector_stores={},
         cache=Cache(tiers=(), single_flight=False),

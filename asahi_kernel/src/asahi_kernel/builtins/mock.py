@@ -21,6 +21,7 @@ from asahi_kernel.gateway import Gateway
 from asahi_kernel.money import count_input, count_tokens
 from asahi_kernel.protocols import Provider
 from asahi_kernel.types import (
+    Choice,
     Chunk,
     Completion,
     Embedded,
@@ -201,7 +202,7 @@ def _completion(model: Model, request: Request, digest: bytes, fault: Fault | No
     wanted = max(20, int(tokens_in * source.uniform(0.3, 0.8)))
     tokens_out = min(wanted, request.max_tokens or model.max_output_tokens, model.max_output_tokens)
     finish: FinishReason = "stop" if tokens_out == wanted else "length"
-    usage: Usage | None = Usage(tokens_in, tokens_out)
+    usage: Usage | None = Usage(tokens_in, tokens_out * request.n)
     if fault is not None and fault.kind == "usage":
         usage = {"none": None, "negative": Usage(-5, -5), "absurd": Usage(2**60, 2**60)}[fault.usage]
     calls = _tool_calls(request, digest)
@@ -212,6 +213,12 @@ def _completion(model: Model, request: Request, digest: bytes, fault: Fault | No
         finish_reason="tool_calls" if calls else finish,
         tool_calls=calls,
         provider_request_id=f"mock-{digest.hex()[:12]}",
+        others=tuple(
+            Choice(finish_reason="tool_calls", tool_calls=calls)
+            if calls
+            else Choice(text=_text(model, request, tokens_out, source), finish_reason=finish)
+            for _ in range(1, request.n)
+        ),
     )
 
 

@@ -19,7 +19,7 @@ from asahi_kernel.cli.options import config_option, load, mock_option
 def serve(config: Path | None, host: str | None, port: int | None, workers: int | None, mock: bool) -> None:
     """Run the gateway.
 
-    Without any configuration: development profile on 127.0.0.1:8000, mock provider, all in memory, no key needed.
+    Without any configuration: development profile on 127.0.0.1:8000, mock provider, SQLite in ./data, no key needed.
     """
     from asahi_kernel import serving
 

@@ -124,6 +124,7 @@ class Wal:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+            await self._run(_nothing)  # what the thread was doing is done
         if self._queue:
             await self._commit(list(self._queue))
         for segment in [*self._full, self._current]:
@@ -218,3 +219,7 @@ class Wal:
 
     async def _run(self, work: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
+
+
+def _nothing() -> None:
+    pass

@@ -300,7 +300,7 @@ class ServiceContract(Contract):
         from asahi_kernel.gateway import running
         from asahi_kernel.plugins import load_plugins
 
-        async with running(Gateway(Settings(profile="development")), load_plugins()) as gateway:
+        async with running(Gateway(Settings(profile="development", storage="memory")), load_plugins()) as gateway:
             yield gateway
 
     async def test_it_opens_and_closes_twice(self, gateway: Gateway) -> None:

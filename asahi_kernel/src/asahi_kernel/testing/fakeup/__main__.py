@@ -17,6 +17,7 @@ def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="fakeup", description="A scripted vendor with its own ledger.")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--ledger", type=Path, help="append one JSON line per call to this file")
+    parser.add_argument("--bodies", type=Path, help="append each request to this file, word for word")
     parser.add_argument("--latency-ms", type=float, default=0.0, help="before the first byte")
     parser.add_argument("--tokens-per-s", type=float, default=0.0, help="pace of a stream; 0 is at once")
     parser.add_argument(
@@ -36,6 +37,7 @@ async def serve(arguments: argparse.Namespace) -> None:
     async with running(
         prices=dict(read_price(text) for text in arguments.price),
         ledger=arguments.ledger,
+        bodies=arguments.bodies,
         fault=arguments.fault,
         latency_s=arguments.latency_ms / 1000,
         pace_s=1 / arguments.tokens_per_s if arguments.tokens_per_s else 0.0,

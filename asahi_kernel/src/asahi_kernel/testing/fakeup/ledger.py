@@ -26,7 +26,8 @@ class Row(Struct, frozen=True, kw_only=True):
 
     `output_tokens` are those written before the client was seen to be gone; `usage` is the JSON the client was told, or
     would have been; `bytes_sent` counts the response with its head; `completion_id` may repeat, `attempt` never does.
-    `status` is 0 when the client left before there was one: nothing had begun, nothing is billed.
+    `mark` is what the request's script calls it, so that a row can be found from outside. `status` is 0 when the client
+    left before there was one: nothing had begun, nothing is billed.
     """
 
     attempt: str
@@ -44,15 +45,23 @@ class Row(Struct, frozen=True, kw_only=True):
     cost: int | None
     bytes_sent: int
     closed_by: Literal["server", "client"]
+    mark: str = ""
 
 
 class Ledger:
     """Append-only rows, in memory and, with a path, one JSON line each, so that a kill loses no ended call."""
 
-    def __init__(self, prices: dict[str, Price], path: Path | None = None) -> None:
+    def __init__(self, prices: dict[str, Price], path: Path | None = None, bodies: Path | None = None) -> None:
         self.rows: list[Row] = []
         self.prices = prices
-        self._file = None if path is None else os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._file = None if path is None else _opened(path)
+        self._bodies = None if bodies is None else _opened(bodies)
+
+    def hear(self, path: str, body: bytes) -> None:
+        """Keeps what was asked, word for word, in the file for it if there is one."""
+        if self._bodies is not None:
+            heard = {"path": path, "body": body.decode("utf-8", "replace")}
+            os.write(self._bodies, msgspec.json.encode(heard) + b"\n")
 
     def write(self, row: Row) -> None:
         """Adds a row for good."""
@@ -78,10 +87,15 @@ class Ledger:
         return ceil(dollars_per_million * 1000)
 
     def close(self) -> None:
-        """Closes the file; the rows stay readable."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        """Closes the files; the rows stay readable."""
+        for file in (self._file, self._bodies):
+            if file is not None:
+                os.close(file)
+        self._file = self._bodies = None
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
 
 def read_price(text: str) -> tuple[str, Price]:

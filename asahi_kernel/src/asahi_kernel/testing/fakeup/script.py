@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 _DIRECTIVE = re.compile(r"\[\[fakeup:([^\]]*)\]\]")
-_SHAPE = ("tokens", "thinking", "cached", "cache_write", "tool", "latency_ms", "pace_ms")
+_SHAPE = ("mark", "tokens", "thinking", "cached", "cache_write", "tool", "latency_ms", "pace_ms")
 
 
 class Script(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -25,6 +25,7 @@ class Script(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     order, or words.
     """
 
+    mark: str | None = None
     status: int | None = None
     retry_after: str | None = None
     stall_at: int | None = None

@@ -90,6 +90,7 @@ class Upstream:
 
     async def _answer(self, connection: Connection, ask: Ask) -> None:
         wire = {openai.PATH: openai, anthropic.PATH: anthropic, embeddings.PATH: embeddings}.get(ask.path)
+        self._ledger.hear(ask.path, ask.body)
         try:
             if wire is not None and ask.method == "POST":
                 await _Attempt(self, connection, ask, wire).run()
@@ -152,6 +153,7 @@ class _Attempt:
         self._reply: Answer | None = None
         self._status = 0
         self._written = 0
+        self._mark = ""
         self._headers = {"x-request-id": f"req_{self._id}", "request-id": f"req_{self._id}"}
 
     async def run(self) -> None:
@@ -171,6 +173,7 @@ class _Attempt:
         try:
             call = self._call = self._wire.decode(self._ask.body)
             script = self._upstream.script(call.prompt)
+            self._mark = script.mark or ""
         except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
             return await self._refuse(400, f"fakeup: {error}")
         self._connection.cut_at = script.reset_at_byte
@@ -270,6 +273,7 @@ class _Attempt:
             cost=0 if reply is None else self._upstream.cost(model, reply, self._written),
             bytes_sent=self._connection.sent,
             closed_by="client" if by_client else "server",
+            mark=self._mark,
         )
 
 
@@ -286,6 +290,7 @@ async def running(
     *,
     prices: dict[str, Price] | None = None,
     ledger: Path | None = None,
+    bodies: Path | None = None,
     fault: str = "",
     latency_s: float = 0.0,
     pace_s: float = 0.0,
@@ -293,8 +298,9 @@ async def running(
     port: int = 0,
     tls: SSLContext | None = None,
 ) -> AsyncIterator[Upstream]:
-    """A fake upstream on a loopback port for as long as the block lasts; its address is `url`."""
-    books = Ledger(prices or {}, ledger)
+    """A fake upstream on a loopback port for as long as the block lasts; its address is `url`. With `bodies` it writes
+    each request there."""
+    books = Ledger(prices or {}, ledger, bodies)
     upstream = Upstream(books, fault=fault, latency_s=latency_s, pace_s=pace_s, keys=keys)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(upstream.connection, "127.0.0.1", port, backlog=1024, ssl=tls)

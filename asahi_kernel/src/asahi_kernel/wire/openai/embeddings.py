@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
 import msgspec
@@ -23,6 +23,7 @@ from asahi_kernel.wire.strict import text_is_blank
 from asahi_kernel.wire.terms import gather, idempotency_key, model_of, terms_of
 
 MOST_TEXTS = 2_048
+_IN_A_PIECE = 32
 
 
 class Body(AsahiFields, frozen=True, kw_only=True):
@@ -85,25 +86,26 @@ def decode(body: bytes, headers: Mapping[str, str]) -> Asked:
     )
 
 
-def encode(found: Vectors, encoding_format: Literal["float", "base64"]) -> bytes:
-    """The list of vectors."""
+def encode(found: Vectors, encoding_format: Literal["float", "base64"]) -> Iterator[bytes]:
+    """The list of vectors in pieces, each of which is soon made: a million numbers take a second to write."""
     answer = found.answer
-    entries = [
-        {"object": "embedding", "index": at, "embedding": _written(vector, encoding_format)}
-        for at, vector in enumerate(found.vectors)
-    ]
     tokens = answer.usage.input_tokens
     told = account(answer)
     fields = {name: getattr(told, name) for name in told.__struct_fields__}
-    return _encode(
-        {
-            "object": "list",
-            "data": entries,
-            "model": answer.completion.model,
-            "usage": Usage(tokens, tokens),
-            "asahi": VectorsAccount(**fields, cached_inputs=found.cached),
-        }
-    )
+    whole = {
+        "object": "list",
+        "model": answer.completion.model,
+        "usage": Usage(tokens, tokens),
+        "asahi": VectorsAccount(**fields, cached_inputs=found.cached),
+    }
+    yield _encode(whole)[:-1] + b',"data":['
+    for start in range(0, len(found.vectors), _IN_A_PIECE):
+        entries = [
+            {"object": "embedding", "index": at, "embedding": _written(vector, encoding_format)}
+            for at, vector in enumerate(found.vectors[start : start + _IN_A_PIECE], start)
+        ]
+        yield (b"," if start else b"") + _encode(entries)[1:-1]
+    yield b"]}"
 
 
 def _written(vector: bytes, encoding_format: str) -> object:

@@ -45,13 +45,16 @@ class Returned(Struct, frozen=True):
     output: str | list[Json]
 
 
+#: What an item says of its place in a vendor's store, which is not here.
 _STORED = frozenset({"id", "status"})
+#: Where our own answers tell how the vendor ended them.
+_ENDED = frozenset({"choice"})
 _TURN = frozenset({"type", "role", "content"}) | _STORED
 _CALLED = frozenset({"type", "call_id", "name", "arguments"}) | _STORED
 _RETURNED = frozenset({"type", "call_id", "output"}) | _STORED
 _NULLABLE = frozenset({"phase", "caller", "namespace", "async", "name", "prompt_cache_breakpoint"})
-#: Members of an assistant's turn that the chat wire has a word for.
-_OF_CHAT = frozenset({"refusal", "annotations"})
+#: Members that only this wire knows. Others of the assistant's own items came from a vendor of the chat wire.
+_HERE_ONLY = frozenset({"phase", "caller", "namespace", "async"})
 
 _encode = msgspec.json.Encoder().encode
 
@@ -89,7 +92,7 @@ class _Reader:
 
     def _turn(self, item: Json, where: str) -> None:
         turn = checked(item, Turn, where)
-        extra = self._rest(item, _TURN, where)
+        extra = self._rest(item, _TURN, where, said=turn.role == "assistant")
         content: str | tuple[Part, ...]
         if isinstance(turn.content, str):
             content = turn.content
@@ -132,7 +135,7 @@ class _Reader:
 
     def _call(self, item: Json, where: str) -> None:
         told = checked(item, Called, where)
-        extra = packed(self._rest(item, _CALLED, where))
+        extra = packed(self._rest(item, _CALLED, where, said=True))
         call = ToolCall(id=told.call_id, name=told.name, arguments=told.arguments, extra=extra)
         last = self.messages[-1] if self.messages else None
         if last is not None and last.role == "assistant":
@@ -146,7 +149,7 @@ class _Reader:
         if isinstance(output, list):
             texts = [self._text_of_result(part, f"{where}.output[{at}]") for at, part in enumerate(output)]
             output = "\n".join(texts)
-        extra = packed(self._rest(item, _RETURNED, where))
+        extra = packed(self._rest(item, _RETURNED, where, said=False))
         self.messages.append(Message("tool", output, tool_call_id=told.call_id, extra=extra))
 
     def _text_of_result(self, part: Json, where: str) -> str:
@@ -157,9 +160,11 @@ class _Reader:
         self._refuse_rest(part, frozenset({"type", "text"}), where)
         return _string(part, "text", where)
 
-    def _rest(self, item: Json, taken: frozenset[str], where: str) -> Json:
+    def _rest(self, item: Json, taken: frozenset[str], where: str, *, said: bool) -> Json:
+        """What is left of an item; `said` tells one that a model said before from one that the caller made."""
+        taken = taken | _ENDED if said else taken
         rest = leftover(item, taken, taken | _NULLABLE, where, self._strict)
-        self.beyond = self.beyond or bool(rest.keys() - _OF_CHAT)
+        self.beyond = self.beyond or bool(rest.keys() & _HERE_ONLY if said else rest)
         return rest
 
     def _refuse_rest(self, part: Json, taken: frozenset[str], where: str) -> None:

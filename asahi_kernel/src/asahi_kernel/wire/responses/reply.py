@@ -93,9 +93,10 @@ def items(completion: Completion, request_id: str) -> list[Json]:
     vendor = _object(completion.message) if completion.message else {}
     choice = _object(completion.choice) if completion.choice else {}
     state = state_of(completion)
+    odds = pop_logprobs(choice)
     found: list[Json] = []
     if completion.text or vendor or not completion.tool_calls:
-        content = contents(completion.text, vendor)
+        content = contents(completion.text, vendor, odds)
         found.append(message(f"msg_{request_id}", state, content) | further(vendor, choice))
     calls = enumerate(completion.tool_calls)
     return found + [call(f"fc_{request_id}_{at}", each, state) for at, each in calls]
@@ -106,11 +107,23 @@ def message(item_id: str, state: str, content: list[Json]) -> Json:
     return {"type": "message", "id": item_id, "status": state, "role": "assistant", "content": content}
 
 
-def contents(text: str, vendor: Json) -> list[Json]:
+def pop_logprobs(choice: Json) -> list[object]:
+    """The log probabilities of the text, which have a place of their own here; what else there is of them stays."""
+    told = choice.pop("logprobs", None)
+    if not isinstance(told, dict):
+        return []
+    rest = {name: value for name, value in told.items() if name != "content" and value is not None}
+    if rest:
+        choice["logprobs"] = rest
+    return told.get("content") or []
+
+
+def contents(text: str, vendor: Json, odds: list[object]) -> list[Json]:
     """The parts of a message: its text, and a refusal if there is one."""
     refused = vendor.get("refusal")
     annotations = vendor.get("annotations") or []
-    parts: list[Json] = [text_part(text) | {"annotations": annotations}] if text or annotations or not refused else []
+    whole = text_part(text) | {"annotations": annotations, "logprobs": odds}
+    parts: list[Json] = [whole] if text or annotations or not refused else []
     return [*parts, {"type": "refusal", "refusal": refused}] if refused else parts
 
 

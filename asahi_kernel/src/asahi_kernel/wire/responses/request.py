@@ -22,6 +22,7 @@ from asahi_kernel.wire.strict import text_is_blank
 from asahi_kernel.wire.terms import document_of, examples_of, gather, idempotency_key, model_of, terms_of
 
 WIRE = "responses"
+LOGPROBS = "message.output_text.logprobs"
 Options: TypeAlias = dict[str, bytes]
 
 
@@ -80,6 +81,7 @@ class Body(AsahiFields, frozen=True, kw_only=True):
     text: Text | None = None
     tool_choice: Word | Json | None = None
     tools: list[Json] | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     user: EndUser | None = None
     background: bool | None = None
@@ -98,7 +100,6 @@ REFUSED: Mapping[str, str] = {
     "max_tool_calls": "it bounds built-in tools, and there are none",
     "previous_response_id": "no response is kept; send the earlier items as `input`",
     "prompt": "no prompt template is kept; send `instructions` and `input`",
-    "top_logprobs": "log probabilities are told on /v1/chat/completions only",
 }
 #: Options of the chat wire that have the same name and meaning here.
 _SAME = (
@@ -112,7 +113,17 @@ _SAME = (
 #: What is told again in the answer, as the caller said it.
 _ECHOED = frozenset(
     {"instructions", "max_output_tokens", "metadata", "parallel_tool_calls", "prompt_cache_key", "reasoning"}
-    | {"safety_identifier", "service_tier", "temperature", "text", "tool_choice", "tools", "top_p", "user"}
+    | {
+        "safety_identifier",
+        "service_tier",
+        "temperature",
+        "text",
+        "tool_choice",
+        "tools",
+        "top_logprobs",
+        "top_p",
+        "user",
+    }
 )
 _UNSAID: Json = {
     "instructions": None,
@@ -147,7 +158,7 @@ def decode(body: bytes, headers: Mapping[str, str], *, strict_fields: bool = Fal
     tools = read_tools(said.tools or [])
     options = _options(said)
     wire = WIRE if further or beyond else "openai" if options.keys() - {"parallel_tool_calls"} else ""
-    if not wire and any(message.extra for message in messages):
+    if not wire and any(message.extra or any(call.extra for call in message.tool_calls) for message in messages):
         wire = "openai"
     model = model_of(said, said.model)
     request = Request(
@@ -205,8 +216,8 @@ def _refuse_state(said: Body) -> None:
         raise Invalid("`store` must be false or absent: no response is kept here", param="store")
     if said.background:
         raise Invalid("`background` must be false or absent: nothing runs in the background", param="background")
-    if said.include:
-        raise Invalid(f"`include` {said.include[0]!r} cannot be told: there are no built-in tools", param="include")
+    if other := next((name for name in said.include or () if name != LOGPROBS), None):
+        raise Invalid(f"`include` {other!r} cannot be told: there are no built-in tools", param="include")
     if said.truncation not in (None, "disabled"):
         raise Invalid("`truncation` must be 'disabled' or absent: no item is left out in silence", param="truncation")
     if said.stream_options is not None and said.stream_options.include_obfuscation:
@@ -245,6 +256,10 @@ def _options(said: Body) -> Options:
         found["reasoning_effort"] = _encode(said.reasoning.effort)
     if said.text is not None and said.text.verbosity is not None:
         found["verbosity"] = _encode(said.text.verbosity)
+    if said.top_logprobs is not None or LOGPROBS in (said.include or ()):
+        found["logprobs"] = b"true"
+    if said.top_logprobs is not None:
+        found["top_logprobs"] = _encode(said.top_logprobs)
     same = {name: getattr(said, name) for name in _SAME}
     return found | {name: _encode(value) for name, value in same.items() if value is not None}
 

@@ -36,6 +36,7 @@ class StreamEncoder:
         self._pieces: dict[int, list[str]] = {}
         self._vendor: Json = {}
         self._choice: Json = {}
+        self._odds: list[object] = []
 
     def role(self) -> bytes:
         """The first events."""
@@ -45,13 +46,17 @@ class StreamEncoder:
 
     def chunk(self, chunk: Chunk) -> bytes:
         """The events of one chunk; empty if there is nothing to tell yet."""
+        odds: list[object] = []
         if chunk.choice:
-            self._choice |= _object(chunk.choice)
+            choice = _object(chunk.choice)
+            odds = reply.pop_logprobs(choice)
+            self._odds += odds
+            self._choice |= choice
         events = []
         if chunk.delta:
             self._collect(_object(chunk.delta))
         if chunk.text:
-            events.append(self._say(chunk.text))
+            events.append(self._say(chunk.text, odds))
         events += [self._call(delta) for delta in chunk.tool_calls]
         return b"".join(events)
 
@@ -75,10 +80,10 @@ class StreamEncoder:
         told = {"code": code, "message": error.message, "type": error.code, "param": error.param}
         return self._told("response.failed", response=self._response | {"status": "failed", "error": told})
 
-    def _say(self, text: str) -> bytes:
+    def _say(self, text: str, odds: list[object]) -> bytes:
         opened = b"" if self._texts else self._open_message() + self._open_text()
         self._texts.append(text)
-        return opened + self._told("response.output_text.delta", **self._place(), delta=text, logprobs=[])
+        return opened + self._told("response.output_text.delta", **self._place(), delta=text, logprobs=odds)
 
     def _open_message(self) -> bytes:
         if _MESSAGE in self._items:
@@ -92,7 +97,7 @@ class StreamEncoder:
         return self._told("response.content_part.added", **self._place(), part=reply.text_part(""))
 
     def _close_message(self, index: int, state: str) -> tuple[bytes, Json]:
-        content = reply.contents("".join(self._texts), self._vendor)
+        content = reply.contents("".join(self._texts), self._vendor, self._odds)
         events = b""
         for at, part in enumerate(content):
             close = self._close_text if part["type"] == "output_text" else self._refuse
@@ -102,7 +107,7 @@ class StreamEncoder:
 
     def _close_text(self, place: Json, part: Json) -> bytes:
         opened = b"" if self._texts else self._open_text()
-        events = self._told("response.output_text.done", **place, text=part["text"], logprobs=[])
+        events = self._told("response.output_text.done", **place, text=part["text"], logprobs=self._odds)
         return opened + events + self._told("response.content_part.done", **place, part=part)
 
     def _refuse(self, place: Json, part: Json) -> bytes:

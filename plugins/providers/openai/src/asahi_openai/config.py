@@ -42,7 +42,7 @@ class EmbedderConfig(Config, frozen=True, kw_only=True):
     model: str = "text-embedding-3-small"
     dimension: Annotated[int, Meta(ge=1, le=65_536)] = 1_024
     send_dimension: bool = True
-    batch_size: Annotated[int, Meta(ge=1, le=2_048)] = 96
+    batch_size: Annotated[int, Meta(ge=1, le=256)] = 96
     connect_timeout_s: Seconds = 5.0
     timeout_s: Seconds = 30.0
     max_retries: Annotated[int, Meta(ge=0, le=10)] = 3

@@ -91,7 +91,7 @@ def status(config: Path | None, as_json: bool) -> None:
 
 def _chosen(config: Path | None) -> StorageConfig:
     """The table `storage` of the settings in force."""
-    table = load(config).storage
+    table = load(config).storage or "sqlite"
     table = {"type": table} if isinstance(table, str) else dict(table)
     kind = table.pop("type", None)
     if kind == "postgres":
