@@ -6,7 +6,7 @@ when it opens. Every method that touches data takes the principal or the org: le
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         Settled,
         Totals,
     )
-    from asahi_kernel.rollups import Granularity, Rollup
+    from asahi_kernel.rollups import Dimension, Granularity, Rollup
     from asahi_kernel.types import (
         Allowance,
         Batch,
@@ -292,6 +292,17 @@ class Rollups(Protocol):
     """Usage summed up by time bucket, over the buckets that start in `[start, end)`."""
 
     def between(self, org: str, granularity: Granularity, start: datetime, end: datetime) -> AsyncIterator[Rollup]: ...
+
+
+@runtime_checkable
+class GroupingRollups(Rollups, Protocol):
+    """Rollups that are summed up where they lie: a month of many users is then a few rows, not a hundred thousand."""
+
+    async def grouped(
+        self, org: str, granularity: Granularity, start: datetime, end: datetime, by: Collection[Dimension]
+    ) -> Sequence[Rollup]:
+        """Over the buckets that start in `[start, end)`, told apart by these dimensions alone, in no order. What is not
+        in `by` is empty in the keys; without `bucket` theirs is `start`."""
 
 
 class Ledger(Protocol):

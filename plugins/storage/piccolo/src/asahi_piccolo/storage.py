@@ -9,14 +9,17 @@ from contextlib import asynccontextmanager, suppress
 from typing import TypeAlias
 
 from asahi_kernel import ConfigError
+from asahi_kernel.repositories import Repositories
 from asahi_piccolo import migrating
 from asahi_piccolo.books import StoredBooks
+from asahi_piccolo.budgets import StoredBudgets
 from asahi_piccolo.config import PostgresConfig, SqliteConfig, StorageConfig, checked_path, postgres_url
-from asahi_piccolo.database import Database, Gate
+from asahi_piccolo.database import AUDIT, Database, Gate
 from asahi_piccolo.engines import engine_for
 from asahi_piccolo.events import StoredDecisions, StoredEvents
 from asahi_piccolo.keeping import Sealer, StoredDeadLetters, StoredIdempotency, StoredPrices, StoredRetention
 from asahi_piccolo.ledger import StoredLedger
+from asahi_piccolo.records import Alone, StoredRows
 from asahi_piccolo.rollups import StoredRollups
 
 log = logging.getLogger(__name__)
@@ -43,6 +46,15 @@ class PiccoloStorage:
         self.dead_letters = StoredDeadLetters(database, sealer)
         self.retention = StoredRetention(database)
         self.idempotency = StoredIdempotency(database, sealer)
+        self.repositories = Repositories(StoredRows(Alone(database), sealer))
+        self.budgets = StoredBudgets(database)
+        self._sealer = sealer
+
+    @asynccontextmanager
+    async def together(self) -> AsyncIterator[Repositories]:
+        """One transaction. Blocks take turns, so that an audit chain never forks."""
+        async with self._database.transaction(AUDIT) as session:
+            yield Repositories(StoredRows(session, self._sealer))
 
     async def ping(self) -> None:
         """Raises `Unavailable` unless the database answers, takes writes, and has the right schema."""
