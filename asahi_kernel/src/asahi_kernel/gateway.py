@@ -17,6 +17,7 @@ from asahi_kernel.errors import AsahiError, ConfigError, Unavailable
 from asahi_kernel.factory import Factory, Secret
 from asahi_kernel.fingerprint import Salts
 from asahi_kernel.journal import Journal
+from asahi_kernel.learned import Learned
 from asahi_kernel.outlet import Outlet
 from asahi_kernel.plugins import Plugins
 from asahi_kernel.prompt_cache import PromptCache
@@ -107,6 +108,7 @@ class Gateway:
         self.flights = Flights()
         self.prompt_cache = PromptCache(settings.prompt_cache)
         self.retries = RetryBudget()
+        self.learned = Learned(settings.pricing.expected_output_samples)
         self.salts = Salts(secrets.token_bytes(32))
         self.holdout_key = b""
         self.faults: Counter[str] = Counter()

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections import deque
 from math import ceil
 
+#: The lengths of a model's answers whatever the task.
+ANY_TASK = ""
+
 #: How many of the newest calls are looked at.
 _WINDOW = 200
 #: A quantile is computed anew after so many further calls: it moves slowly, and is read on every request.
@@ -49,14 +52,15 @@ class Learned:
 
     def __init__(self, least: int = 30) -> None:
         self._least = least
-        self._starts: dict[str, Recent] = {}
+        self._starts: dict[tuple[str, bool], Recent] = {}
         self._lengths: dict[tuple[str, str], Recent] = {}
 
-    def note(self, model: str, task: str, output_tokens: int, start_ms: float | None) -> None:
-        """A whole answer: its length, and the time to its first byte."""
-        self._lengths.setdefault((model, task), Recent()).add(output_tokens)
+    def note(self, model: str, task: str, output_tokens: int, start_ms: float | None, *, streamed: bool) -> None:
+        """A whole answer: its length, and the time to its first byte, which is its last one where nothing streams."""
+        for each in {task, ANY_TASK}:
+            self._lengths.setdefault((model, each), Recent()).add(output_tokens)
         if start_ms is not None:
-            self._starts.setdefault(model, Recent()).add(start_ms)
+            self._starts.setdefault((model, streamed), Recent()).add(start_ms)
 
     def output_tokens(self, model: str, task: str) -> int | None:
         """The median length of answers; None until enough were seen."""
@@ -64,7 +68,7 @@ class Learned:
         found = None if lengths is None else lengths.at(0.5, self._least)
         return None if found is None else int(found)
 
-    def start_ms(self, model: str, share: float) -> float | None:
+    def start_ms(self, model: str, share: float, *, streamed: bool) -> float | None:
         """The time to the first byte at a share of 0..1; None until enough was seen."""
-        starts = self._starts.get(model)
+        starts = self._starts.get((model, streamed))
         return None if starts is None else starts.at(share, LEAST_STARTS)

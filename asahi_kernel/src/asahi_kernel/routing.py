@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from asahi_kernel.errors import AsahiError, NoRoute, PluginError, Unavailable
+from asahi_kernel.learned import ANY_TASK, Learned
 from asahi_kernel.money import count_input, expect_output, plain
 from asahi_kernel.types import Candidate, Model, Usage, Verdict
 
@@ -25,7 +26,7 @@ _LEAST_WRITTEN = 1_024
 
 async def route(gateway: Gateway, request: Request, principal: Principal, trace: Trace) -> Sequence[Candidate]:
     """The candidates that may answer, best first, at least one."""
-    return await judge(gateway, request, principal, trace, consider(gateway.registry.chat, request))
+    return await judge(gateway, request, principal, trace, consider(gateway.registry.chat, request, gateway.learned))
 
 
 async def judge(
@@ -53,17 +54,25 @@ async def judge(
     return candidates
 
 
-def consider(models: Sequence[Model], request: Request) -> tuple[Candidate, ...]:
-    """Each model with its estimate for this request: the cost of the expected tokens, in nUSD."""
+def consider(models: Sequence[Model], request: Request, learned: Learned | None = None) -> tuple[Candidate, ...]:
+    """Each model with its estimate for this request: the cost of the expected tokens, in nUSD. Once enough answers of a
+    model were seen, for the task if the caller states one, their median length is expected."""
     tokens = count_input(request)
     output = expect_output(tokens, request.max_tokens)
     task = request.terms.task_type or "general"
+
+    def length(model: Model) -> int:
+        found = learned.output_tokens(model.name, request.terms.task_type or ANY_TASK) if learned else None
+        if found is None:
+            return output
+        return found if request.max_tokens is None else min(found, request.max_tokens)
+
     return tuple(
         Candidate(
             name=model.name,
             model=model,
             input_tokens=tokens,
-            cost=None if model.prices is None else model.prices.plain(tokens, output) * request.n,
+            cost=None if model.prices is None else model.prices.plain(tokens, length(model)) * request.n,
             quality=model.task_quality.get(task, model.quality_score),
             latency_ms=model.avg_latency_ms,
         )

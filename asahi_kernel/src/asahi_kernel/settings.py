@@ -105,6 +105,7 @@ class Pricing(Config, frozen=True):
 
     baseline_model: str | None = None
     batch_factor: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    expected_output_samples: Positive = 30
 
 
 class PromptCache(Config, frozen=True):
@@ -131,6 +132,15 @@ class BreakerSettings(Config, frozen=True):
     first_probe_s: Seconds = 5
 
 
+class HedgingSettings(Config, frozen=True):
+    """A second call beside one that is slower than 95 % of those before it: for at most `share` of the calls, and
+    `max_cost_per_day` dollars a day for those that lose."""
+
+    enabled: bool = False
+    share: Annotated[float, Meta(gt=0, le=0.5)] = 0.05
+    max_cost_per_day: Annotated[float, Meta(ge=0)] = 1.0
+
+
 class Credential(Config, frozen=True):
     """One of several keys of a provider. `weight` is its share of the calls; exchange a key by adding the new one
     before removing the old."""
@@ -152,6 +162,7 @@ class Resilience(Config, frozen=True):
     backoff_base_s: Seconds = 0.5
     backoff_cap_s: Seconds = 8
     breaker: BreakerSettings = BreakerSettings()
+    hedging: HedgingSettings = HedgingSettings()
 
 
 class Journal(Config, frozen=True):

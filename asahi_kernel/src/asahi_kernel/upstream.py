@@ -15,6 +15,7 @@ from asahi_kernel.protocols import (
     SelectiveProvider,
     WireProvider,
 )
+from asahi_kernel.resilience.hedging import Hedges
 from asahi_kernel.settings import Resilience
 from asahi_kernel.types import Request
 
@@ -44,6 +45,7 @@ class Upstream:
         self.most_texts = provider.most_texts if isinstance(provider, BoundedEmbedding) else MOST_TEXTS
         self.refuses = provider.refuses if isinstance(provider, SelectiveProvider) else _takes_all
         self.wire = provider.wire if isinstance(provider, WireProvider) else ""
+        self.hedges = Hedges(resilience.hedging) if resilience.hedging.enabled else None
         self.answered = False
 
     def available(self) -> bool:
