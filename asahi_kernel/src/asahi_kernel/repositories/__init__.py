@@ -7,6 +7,7 @@ PostgreSQL can do is the same by construction, and one contract proves it for al
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from asahi_kernel.repositories.agents import Agents
@@ -38,6 +39,11 @@ class Repositories:
         self.data_keys = DataKeys(rows)
         self.jobs = Jobs(rows)
         self.agents = Agents(rows)
+
+    async def expire(self, now: datetime) -> int:
+        """Forget, in every org, what is past its time: bodies, outputs of agents, logins."""
+        gone = await self.bodies.expire(now) + await self.agents.expire_outputs(now)
+        return gone + await self.logins.expire(now)
 
 
 @runtime_checkable

@@ -13,26 +13,42 @@ from typing import Any
 from asahi_kernel.testing.samples import ASK, EMBEDDING_MODEL, HERE, MODEL, PARIS, THERE
 
 CONTRACTS = (
+    "AgentsContract",
+    "AuditContract",
     "AuthenticatorContract",
+    "BudgetsContract",
     "CacheTierContract",
     "CounterContract",
     "EmbedderContract",
     "EmbeddingProviderContract",
+    "JudgementsContract",
+    "KeysContract",
+    "LoginsContract",
     "PolicyContract",
     "ProviderContract",
     "RuleContract",
+    "RulesContract",
     "ServiceContract",
     "SinkContract",
     "StorageContract",
+    "TenantsContract",
     "TransformContract",
     "VectorStoreContract",
+    "WorkContract",
 )
+_HOMES = {
+    "StorageContract": "storage_contract",
+    **dict.fromkeys(("AgentsContract", "JudgementsContract", "WorkContract"), "keeping_contract"),
+    **dict.fromkeys(
+        ("AuditContract", "BudgetsContract", "KeysContract", "LoginsContract", "RulesContract", "TenantsContract"),
+        "repositories_contract",
+    ),
+}
 __all__ = ("ASK", "EMBEDDING_MODEL", "HERE", "MODEL", "PARIS", "THERE", *CONTRACTS)
 
 
 def __getattr__(name: str) -> Any:
     """The contracts need pytest, which the scripted upstream beside them must not."""
     if name in CONTRACTS:
-        home = "storage_contract" if name == "StorageContract" else "contracts"
-        return getattr(import_module(f"asahi_kernel.testing.{home}"), name)
+        return getattr(import_module(f"asahi_kernel.testing.{_HOMES.get(name, 'contracts')}"), name)
     raise AttributeError(name)
