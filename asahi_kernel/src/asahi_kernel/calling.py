@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias, get_args
@@ -19,6 +20,7 @@ from asahi_kernel.errors import (
     ProviderFailed,
     Unavailable,
 )
+from asahi_kernel.holdout import HELD_OUT
 from asahi_kernel.records import Attempt
 from asahi_kernel.resilience.retry import backoff
 from asahi_kernel.settlement import pledge
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     Ask: TypeAlias = Callable[[Provider, Model, Request], Awaitable[Completion]]
 
 
+log = logging.getLogger(__name__)
 _REASONS = frozenset(get_args(FinishReason))
 _USAGE = (Usage, type(None))
 #: What a vendor answers when it is the credential that is at fault or at its limit.
@@ -95,7 +98,7 @@ class _Calls:
     ) -> None:
         self._gateway = gateway
         self._ask = ask
-        self._request = request
+        self._request = self._sending = request
         self._principal = principal
         self._org = principal.org
         self._trace = trace
@@ -122,6 +125,7 @@ class _Calls:
         """Try one candidate, with retries; None when it is given up."""
         upstream = self._gateway.upstreams[candidate.model.provider]
         limits = upstream.resilience
+        self._sending = self._prepared(upstream, candidate)
         if not self._deadline:
             self._deadline = time.monotonic() + (limits.timeout_s if self._relay is None else limits.stream_timeout_s)
         for attempt in range(1, limits.max_retries + 2):
@@ -141,6 +145,17 @@ class _Calls:
                 return None
             await asyncio.sleep(wait_s)
         return None
+
+    def _prepared(self, upstream: Upstream, candidate: Candidate) -> Request:
+        """The request with markers for the vendor's cache of prompts. Fails open: it goes as it is."""
+        if upstream.marking is None or self._trace.arm == HELD_OUT:
+            return self._request
+        try:
+            return self._gateway.prompt_cache.prepare(self._org, upstream.marking, candidate.model, self._request)
+        except Exception as error:  # noqa: BLE001 - fails open
+            self._gateway.faults[f"prompt_cache.{upstream.name}"] += 1
+            log.warning("prompt cache of %s failed: %s", upstream.name, type(error).__name__)
+            return self._request
 
     def _wait_s(self, upstream: Upstream, attempt: int, failure: ProviderError) -> float:
         limits = upstream.resilience
@@ -183,7 +198,7 @@ class _Calls:
         try:
             self._sent = self._trace.dispatched = True
             async with asyncio.timeout(min(upstream.resilience.timeout_s, self._left())):
-                completion = await self._ask(outlet.provider, candidate.model, self._request)
+                completion = await self._ask(outlet.provider, candidate.model, self._sending)
         except TimeoutError:
             raise ProviderError("the provider did not answer in time", timed_out=True) from None
         except (ProviderError, asyncio.CancelledError):
@@ -230,7 +245,7 @@ class _Calls:
             if relay.abandoned and abort:
                 raise Aborted("the client left")
             self._sent = self._trace.dispatched = True
-            source = provider.stream(candidate.model, self._request)
+            source = provider.stream(candidate.model, self._sending)
             try:
                 async for chunk in source:
                     if not _sound(chunk):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from asahi_kernel.rollups import Dimension, Granularity, Rollup
     from asahi_kernel.types import (
         Allowance,
+        Batch,
         Candidate,
         Chunk,
         Completion,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         Hit,
         Match,
         Model,
+        Place,
         Principal,
         Request,
         Vector,
@@ -81,6 +83,33 @@ class CountingProvider(Protocol):
     """A provider whose vendor counts the input tokens of a request, free of charge. Raises `ProviderError`."""
 
     async def count_tokens(self, model: Model, request: Request) -> int: ...
+
+
+@runtime_checkable
+class MarkingProvider(Protocol):
+    """A provider whose vendor keeps the beginning of a prompt, for `kept_s` seconds after its last use, only where the
+    request marks it, at `most_markers` places and not below `least_tokens`. `mark` adds the markers at places that can
+    bear one. Asked for each call, so both must be quick."""
+
+    most_markers: int
+    kept_s: float
+
+    def least_tokens(self, model: Model) -> int: ...
+    def mark(self, request: Request, places: Sequence[Place]) -> Request: ...
+
+
+@runtime_checkable
+class BatchProvider(Protocol):
+    """A provider whose vendor answers many requests at its leisure, for less.
+
+    `members` are requests with ids of their own, of letters, digits, `-` and `_`, at most 64, no two alike. `submit`
+    gives the vendor's id of the batch, under which it can be asked for after a restart too. Members are answered in any
+    order and fail one by one. All three raise `ProviderError`, and try nothing twice.
+    """
+
+    async def submit(self, model: Model, members: Sequence[tuple[str, Request]]) -> str: ...
+    async def poll(self, model: Model, batch_id: str) -> Batch: ...
+    async def cancel(self, batch_id: str) -> None: ...
 
 
 @runtime_checkable

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from asahi_kernel.errors import AsahiError, NoRoute, PluginError, Unavailable
 from asahi_kernel.money import count_input, expect_output, plain
 from asahi_kernel.types import Candidate, Model, Usage, Verdict
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
     from asahi_kernel.protocols import Ranking
     from asahi_kernel.trace import Trace
     from asahi_kernel.types import Principal, Request
+
+
+#: No vendor's cache keeps a shorter beginning of a prompt, so no shorter one is written at a surcharge.
+_LEAST_WRITTEN = 1_024
 
 
 async def route(gateway: Gateway, request: Request, principal: Principal, trace: Trace) -> Sequence[Candidate]:
@@ -66,20 +72,26 @@ def consider(models: Sequence[Model], request: Request) -> tuple[Candidate, ...]
 
 
 def worst_case(request: Request) -> Callable[[Candidate], int]:
-    """What a candidate may cost at most, in nUSD: a tenth more input than estimated, and all the output it may give."""
+    """What a candidate may cost at most, in nUSD: a tenth more input than estimated, all of it written to the vendor's
+    cache where that costs more, and all the output it may give."""
 
     def cost(candidate: Candidate) -> int:
-        prices, usage = candidate.model.prices, most_usage(request, candidate)
-        return 0 if prices is None else prices.plain(usage.input_tokens, usage.output_tokens)
+        prices = candidate.model.prices
+        return 0 if prices is None else prices.cost(most_usage(request, candidate))
 
     return cost
 
 
 def most_usage(request: Request, candidate: Candidate) -> Usage:
-    """The tokens behind the worst case."""
+    """The tokens behind the worst case: what is written to a vendor's cache costs more."""
     model = candidate.model
     most = min(request.max_tokens or model.max_output_tokens, model.max_output_tokens) * request.n
-    return Usage(-(-candidate.input_tokens * 11 // 10), most, source="estimated")
+    tokens, prices = -(-candidate.input_tokens * 11 // 10), model.prices
+    plain = Usage(tokens, most, source="estimated")
+    if prices is None or tokens < _LEAST_WRITTEN:
+        return plain
+    whole = msgspec.structs.replace(plain, cache_write_tokens=tokens, cache_write_1h_tokens=tokens)
+    return whole if prices.cost(whole) > prices.cost(plain) else plain
 
 
 def _note(trace: Trace, estimated: Sequence[Candidate]) -> None:

@@ -100,9 +100,18 @@ class Savings(Config, frozen=True):
 
 
 class Pricing(Config, frozen=True):
-    """`baseline_model` None means the registered model of the highest quality, ties to the cheaper."""
+    """`baseline_model` None means the registered model of the highest quality, ties to the cheaper. `batch_factor` is
+    the share of the price that a vendor with batches asks for a member of one."""
 
     baseline_model: str | None = None
+    batch_factor: Annotated[float, Meta(gt=0, le=1)] = 0.5
+
+
+class PromptCache(Config, frozen=True):
+    """The vendors' caches of prompts. With `auto` Asahi marks beginnings where that repays, at most `max_markers`."""
+
+    auto: bool = True
+    max_markers: Annotated[int, Meta(ge=1, le=16)] = 4
 
 
 class Streams(Config, frozen=True):
@@ -187,6 +196,7 @@ class Settings(Config, frozen=True):
     routing: Routing = Routing()
     cache: Cache = Cache()
     governance: Governance = Governance()
+    prompt_cache: PromptCache = PromptCache()
     streams: Streams = Streams()
     journal: Journal = Journal()
     encryption: Encryption = Encryption()

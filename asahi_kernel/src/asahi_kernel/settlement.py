@@ -11,6 +11,7 @@ from asahi_kernel.answer import Answer, Bill, Route
 from asahi_kernel.choice import TECHNIQUES, alternatives, bounds_of, considered, notes, told, untold
 from asahi_kernel.errors import Aborted, AsahiError
 from asahi_kernel.money import count_input, expect_output
+from asahi_kernel.prompt_cache import marked
 from asahi_kernel.records import Attempt, Decision, Event, Settled, Status
 from asahi_kernel.routing import most_usage
 from asahi_kernel.types import Candidate, Completion, Hit, Model, Terms, Usage
@@ -90,7 +91,7 @@ def foresee(gateway: Gateway, request: Request, trace: Trace, chosen: Candidate)
     """The answer of a dry run: what would be chosen, and what it is estimated to cost; nothing is recorded."""
     tokens = count_input(request)
     usage = Usage(tokens, expect_output(tokens, request.max_tokens), source="estimated")
-    baseline = _baseline_model(gateway, request)
+    baseline = gateway.registry.baseline_of(request)
     before = baseline.prices.plain(*_sizes(usage)) if baseline and baseline.prices else 0
     saved = before - chosen.cost if chosen.cost is not None else 0
     bill = Bill(
@@ -272,7 +273,7 @@ def _event(terms: Terms, principal: Principal, trace: Trace, answer: Answer) -> 
         overhead_cost=bill.overhead_cost,
         saved=bill.saved,
         baseline_model=bill.baseline_model,
-        baseline_tokens=_sizes(usage) if bill.baseline_cost else (0, 0),
+        baseline_usage=bill.baseline_usage,
         price_version=bill.price_version,
         saved_by=bill.saved_by,
         techniques=answer.techniques,
@@ -306,15 +307,16 @@ def _decision(request: Request, event: Event, trace: Trace) -> Decision:
 
 
 def _bill(gateway: Gateway, request: Request, trace: Trace, usage: Usage, hit: Hit | None) -> Bill:
-    baseline = _baseline_model(gateway, request)
-    before = 0
-    if baseline is not None and baseline.prices is not None:
-        before = baseline.prices.plain(*_sizes(usage))
+    baseline = gateway.registry.baseline_of(request)
+    own_cache = hit is None and marked(request)
+    alone = usage if own_cache else Usage(*_sizes(usage))
+    before = baseline.prices.cost(alone) if baseline is not None and baseline.prices is not None else 0
     named = baseline.name if baseline else None
     if hit is not None:
         version = baseline.price_version if baseline else None
         return Bill(
             baseline_cost=before,
+            baseline_usage=alone,
             saved=before,
             saved_by={TECHNIQUES[hit.tier]: before},
             baseline_model=named,
@@ -326,12 +328,12 @@ def _bill(gateway: Gateway, request: Request, trace: Trace, usage: Usage, hit: H
     cost = sum(attempt.cost or 0 for attempt in trace.attempts)
     if baseline is None or baseline.prices is None:
         before = cost
-    saved_by = _saved_by(before, model.prices.plain(*_sizes(usage)), trace)
     return Bill(
         cost=cost,
         baseline_cost=before,
+        baseline_usage=alone,
         saved=before - cost,
-        saved_by=saved_by,
+        saved_by=_saved_by(before, model.prices.cost(alone), trace),
         baseline_model=named,
         price_version=model.price_version,
     )
@@ -341,13 +343,15 @@ def _vectors_bill(model: Model, trace: Trace, usage: Usage) -> Bill:
     named, version = model.name, model.price_version
     if model.prices is None or any(attempt.cost is None for attempt in trace.attempts):
         return Bill(cost=None if trace.attempts else 0, baseline_model=named, price_version=version)
-    before = model.prices.plain(*_sizes(usage))
+    alone = Usage(*_sizes(usage))
+    before = model.prices.cost(alone)
     cost = sum(attempt.cost or 0 for attempt in trace.attempts)
     failed = sum(attempt.cost or 0 for attempt in trace.attempts if attempt.outcome != "ok")
     parts = {"exact_cache": before - (cost - failed), "failed_attempts": -failed}
     return Bill(
         cost=cost,
         baseline_cost=before,
+        baseline_usage=alone,
         saved=before - cost,
         saved_by={name: amount for name, amount in parts.items() if amount},
         baseline_model=named,
@@ -355,11 +359,12 @@ def _vectors_bill(model: Model, trace: Trace, usage: Usage) -> Bill:
     )
 
 
-def _saved_by(before: int, uncached: int, trace: Trace) -> Mapping[str, int]:
-    """Telescoping from the baseline to the bill, so that the parts sum exactly."""
+def _saved_by(before: int, alone: int, trace: Trace) -> Mapping[str, int]:
+    """Telescoping from the baseline to the bill, so that the parts sum exactly. `alone` is the chosen model's bill for
+    what the caller asked by itself: a vendor's cache of prompts is our doing only where the caller set no markers."""
     paid = trace.attempts[-1].cost or 0
     failed = sum(attempt.cost or 0 for attempt in trace.attempts[:-1])
-    parts = {"routing": before - uncached, "prompt_caching": uncached - paid, "failed_attempts": -failed}
+    parts = {"routing": before - alone, "prompt_caching": alone - paid, "failed_attempts": -failed}
     return {name: amount for name, amount in parts.items() if amount}
 
 
@@ -383,9 +388,3 @@ def _billed(trace: Trace) -> Usage:
 
 def _sizes(usage: Usage) -> tuple[int, int]:
     return usage.input_tokens, usage.output_tokens
-
-
-def _baseline_model(gateway: Gateway, request: Request) -> Model | None:
-    """The model the caller would have used: the named one, else the configured or best one."""
-    named = request.model or request.terms.baseline
-    return gateway.registry.baseline if named is None else gateway.registry.by_name.get(named)

@@ -10,12 +10,14 @@ Subclass a contract, say how to open your backend, run pytest:
 from importlib import import_module
 from typing import Any
 
+from asahi_kernel.testing.abilities import ABILITIES
 from asahi_kernel.testing.samples import ASK, EMBEDDING_MODEL, HERE, MODEL, PARIS, THERE
 
 CONTRACTS = (
     "AgentsContract",
     "AuditContract",
     "AuthenticatorContract",
+    "BatchProviderContract",
     "BudgetsContract",
     "CacheTierContract",
     "CounterContract",
@@ -38,13 +40,14 @@ CONTRACTS = (
 )
 _HOMES = {
     "StorageContract": "storage_contract",
+    **dict.fromkeys(("BatchProviderContract", "ProviderContract"), "providing"),
     **dict.fromkeys(("AgentsContract", "JudgementsContract", "WorkContract"), "keeping_contract"),
     **dict.fromkeys(
         ("AuditContract", "BudgetsContract", "KeysContract", "LoginsContract", "RulesContract", "TenantsContract"),
         "repositories_contract",
     ),
 }
-__all__ = ("ASK", "EMBEDDING_MODEL", "HERE", "MODEL", "PARIS", "THERE", *CONTRACTS)
+__all__ = ("ABILITIES", "ASK", "EMBEDDING_MODEL", "HERE", "MODEL", "PARIS", "THERE", *CONTRACTS)
 
 
 def __getattr__(name: str) -> Any:

@@ -43,7 +43,7 @@ def billed(org: str = "here", **fields: object) -> Event:
         "latency_ms": 41.5,
         "quality_score": 3.8,
         "baseline_model": "model-a",
-        "baseline_tokens": (10, 10),
+        "baseline_usage": Usage(10, 10),
         "price_version": BOOK.version,
         "tags": {"team": "Ünïcode ✓"},
     }
