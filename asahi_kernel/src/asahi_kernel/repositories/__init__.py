@@ -56,4 +56,5 @@ class Governing(Protocol):
     def budgets(self) -> Budgets: ...
     def together(self) -> AbstractAsyncContextManager[Repositories]:
         """Repositories whose changes are kept together when the block ends, or not at all when it raises: a change and
-        its audit entry. Blocks take turns, over all processes."""
+        its audit entry. Blocks take turns, over all processes: inside one, use what it gives and nothing else that
+        writes."""
