@@ -75,6 +75,9 @@ async def measure(engine: str, full: StorageConfig, empty: StorageConfig, events
             "totals, 24 hours": lambda storage: storage.events.totals("org-1", now - timedelta(hours=24)),
             "cost by model, month by day": lambda storage: by_model(storage, month, now),
             "cost by user, month": lambda storage: storage.rollups.grouped("org-1", "day", month, now, ("user_id",)),
+            "percentiles by model, month": lambda storage: storage.rollups.grouped(
+                "org-1", "day", month, now, ("model",), detail=True
+            ),
             "chain heads": lambda storage: storage.ledger.heads(),
             "post one": lambda storage: storage.books.post([settled(events, events, chance)]),
             "post 100": lambda storage: storage.books.post([settled(events, events, chance) for _ in range(100)]),

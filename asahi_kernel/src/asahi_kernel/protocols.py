@@ -299,10 +299,18 @@ class GroupingRollups(Rollups, Protocol):
     """Rollups that are summed up where they lie: a month of many users is then a few rows, not a hundred thousand."""
 
     async def grouped(
-        self, org: str, granularity: Granularity, start: datetime, end: datetime, by: Collection[Dimension]
+        self,
+        org: str,
+        granularity: Granularity,
+        start: datetime,
+        end: datetime,
+        by: Collection[Dimension],
+        *,
+        detail: bool = False,
     ) -> Sequence[Rollup]:
         """Over the buckets that start in `[start, end)`, told apart by these dimensions alone, in no order. What is not
-        in `by` is empty in the keys; without `bucket` theirs is `start`."""
+        in `by` is empty in the keys; without `bucket` theirs is `start`. `saved_by` and `sketch` are empty but with
+        `detail`, which reads far more."""
 
 
 class Ledger(Protocol):

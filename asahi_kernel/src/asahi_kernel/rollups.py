@@ -133,8 +133,11 @@ def merge(into: Sums, other: Sums) -> None:
     _add(into.sketch, other.sketch)
 
 
-def group(rollups: Iterable[Rollup], start: datetime, by: Collection[Dimension]) -> list[Rollup]:
-    """Rollups summed up over the dimensions that are not in `by`: those are empty then, and the bucket is `start`."""
+def group(
+    rollups: Iterable[Rollup], start: datetime, by: Collection[Dimension], *, detail: bool = False
+) -> list[Rollup]:
+    """Rollups summed up over the dimensions that are not in `by`: those are empty then, and the bucket is `start`.
+    `saved_by` and `sketch` are summed up only with `detail`."""
     found: dict[Key, Sums] = {}
     for rollup in rollups:
         key = rollup.key
@@ -150,6 +153,9 @@ def group(rollups: Iterable[Rollup], start: datetime, by: Collection[Dimension])
             cache_tier=key.cache_tier if "cache_tier" in by else 0,
         )
         merge(found.setdefault(grouped, Sums()), rollup.sums)
+    if not detail:
+        for sums in found.values():
+            sums.saved_by, sums.sketch = {}, {}
     return [Rollup(key, sums) for key, sums in found.items()]
 
 

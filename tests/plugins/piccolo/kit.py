@@ -10,7 +10,7 @@ from typing import Any
 
 from asahi_kernel import Secret
 from asahi_kernel.errors import Unavailable
-from asahi_kernel.ledger import Head, fault
+from asahi_kernel.ledger import Head, digest, fault
 from asahi_kernel.records import Settled
 from asahi_kernel.rollups import GRANULARITIES, Sums, count, merge
 from asahi_kernel.testing.storage_contract import BOOK, billed, settled
@@ -50,8 +50,11 @@ async def post_until_taken(storage: PiccoloStorage, posted: Sequence[Settled], d
                 await asyncio.sleep(0.05)
 
 
-async def assert_books_are_whole(storage: PiccoloStorage, org: str, posted: Sequence[Settled]) -> None:
-    """Every request once: as an event, in the sums of each granularity, and in one unbroken chain."""
+async def assert_books_are_whole(
+    storage: PiccoloStorage, org: str, posted: Sequence[Settled], *, priced: bool = True
+) -> None:
+    """Every request once: as an event, in the sums of each granularity, and in one unbroken chain. `priced` requests
+    also cost what `BOOK` says."""
     ids = sorted(each.event.request_id for each in posted)
     first = min(each.event.timestamp for each in posted).replace(hour=0, minute=0, second=0, microsecond=0)
     last = max(each.event.timestamp for each in posted).replace(microsecond=999_999)
@@ -69,7 +72,8 @@ async def assert_books_are_whole(storage: PiccoloStorage, org: str, posted: Sequ
     head = Head()
     chained = []
     async for entry in storage.ledger.entries(org):
-        assert fault(head, entry, BOOK) == ""
+        assert (entry.seq, entry.prev_hash, entry.entry_hash) == (head.seq + 1, head.entry_hash, digest(entry))
+        assert not priced or fault(head, entry, BOOK) == ""
         head = Head(entry.seq, entry.entry_hash)
         chained.append(entry.request_id)
     assert sorted(chained) == ids

@@ -13,6 +13,8 @@ from tests.servers.postgres import Postgres
 
 from asahi_kernel import ConfigError
 from asahi_kernel.errors import Unavailable
+from asahi_piccolo import migrating
+from asahi_piccolo import storage as storage_module
 
 pytestmark = pytest.mark.anyio
 
@@ -156,3 +158,25 @@ async def test_manual_neither_migrates_nor_looks(own_postgres: Postgres) -> None
     async with opened(postgres(own_postgres.url, migrate="manual")) as storage:
         with pytest.raises(Unavailable, match="run 'asahi db upgrade'"):
             await storage.events.find("here", "x")
+
+
+async def test_a_migration_that_takes_long_does_not_keep_the_gateway_from_serving(
+    own_postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process holds the lock of migrations, and perhaps never lets go."""
+    monkeypatch.setattr(storage_module, "_PATIENCE_S", 0.3)
+    holder = await asyncpg.connect(own_postgres.url)
+    await holder.execute("SELECT pg_advisory_lock($1)", migrating._LOCK)
+    begun = time.monotonic()
+    async with opened(config(own_postgres)) as storage:
+        assert time.monotonic() - begun < 8
+        with pytest.raises(Unavailable, match="brought up to date"):
+            await storage.ping()
+        await holder.close()
+        await recovered(storage)
+        assert await storage.books.post(batch(1)) == 1
+    holder = await asyncpg.connect(own_postgres.url)
+    await holder.execute("SELECT pg_advisory_lock($1)", migrating._LOCK)
+    async with opened(config(own_postgres)):
+        pass
+    await holder.close()

@@ -35,10 +35,17 @@ class MemoryRollups:
                 yield rollup
 
     async def grouped(
-        self, org: str, granularity: Granularity, start: datetime, end: datetime, by: Collection[Dimension]
+        self,
+        org: str,
+        granularity: Granularity,
+        start: datetime,
+        end: datetime,
+        by: Collection[Dimension],
+        *,
+        detail: bool = False,
     ) -> Sequence[Rollup]:
         found = [each for each in self.of(org, granularity) if start <= each.key.bucket < end]
-        return group(found, start, by)
+        return group(found, start, by, detail=detail)
 
 
 class MemoryLedger:

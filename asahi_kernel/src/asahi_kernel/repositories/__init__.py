@@ -7,6 +7,7 @@ PostgreSQL can do is the same by construction, and one contract proves it for al
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from asahi_kernel.repositories.agents import Agents
@@ -39,6 +40,11 @@ class Repositories:
         self.jobs = Jobs(rows)
         self.agents = Agents(rows)
 
+    async def expire(self, now: datetime) -> int:
+        """Forget, in every org, what is past its time: bodies, outputs of agents, logins."""
+        gone = await self.bodies.expire(now) + await self.agents.expire_outputs(now)
+        return gone + await self.logins.expire(now)
+
 
 @runtime_checkable
 class Governing(Protocol):
@@ -50,4 +56,5 @@ class Governing(Protocol):
     def budgets(self) -> Budgets: ...
     def together(self) -> AbstractAsyncContextManager[Repositories]:
         """Repositories whose changes are kept together when the block ends, or not at all when it raises: a change and
-        its audit entry. Blocks take turns, over all processes."""
+        its audit entry. Blocks take turns, over all processes: inside one, use what it gives and nothing else that
+        writes."""

@@ -14,29 +14,44 @@ from asahi_kernel.testing.abilities import ABILITIES
 from asahi_kernel.testing.samples import ASK, EMBEDDING_MODEL, HERE, MODEL, PARIS, THERE
 
 CONTRACTS = (
+    "AgentsContract",
+    "AuditContract",
     "AuthenticatorContract",
     "BatchProviderContract",
+    "BudgetsContract",
     "CacheTierContract",
     "CounterContract",
     "EmbedderContract",
     "EmbeddingProviderContract",
+    "JudgementsContract",
+    "KeysContract",
+    "LoginsContract",
     "PolicyContract",
     "ProviderContract",
     "RuleContract",
+    "RulesContract",
     "ServiceContract",
     "SinkContract",
     "StorageContract",
+    "TenantsContract",
     "TransformContract",
     "VectorStoreContract",
+    "WorkContract",
 )
-_PROVIDING = frozenset({"BatchProviderContract", "ProviderContract"})
+_HOMES = {
+    "StorageContract": "storage_contract",
+    **dict.fromkeys(("BatchProviderContract", "ProviderContract"), "providing"),
+    **dict.fromkeys(("AgentsContract", "JudgementsContract", "WorkContract"), "keeping_contract"),
+    **dict.fromkeys(
+        ("AuditContract", "BudgetsContract", "KeysContract", "LoginsContract", "RulesContract", "TenantsContract"),
+        "repositories_contract",
+    ),
+}
 __all__ = ("ABILITIES", "ASK", "EMBEDDING_MODEL", "HERE", "MODEL", "PARIS", "THERE", *CONTRACTS)
 
 
 def __getattr__(name: str) -> Any:
     """The contracts need pytest, which the scripted upstream beside them must not."""
     if name in CONTRACTS:
-        module = "storage_contract" if name == "StorageContract" else "contracts"
-        module = "providing" if name in _PROVIDING else module
-        return getattr(import_module(f"asahi_kernel.testing.{module}"), name)
+        return getattr(import_module(f"asahi_kernel.testing.{_HOMES.get(name, 'contracts')}"), name)
     raise AttributeError(name)

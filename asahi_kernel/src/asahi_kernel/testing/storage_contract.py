@@ -173,9 +173,10 @@ class StorageContract(Contract):
             for by in ways:
                 end = start + timedelta(hours=20)
                 fine = [each async for each in subject.rollups.between("here", granularity, start, end)]
-                told = await subject.rollups.grouped("here", granularity, start, end, by)
-                expected = {rollup.key: rollup.sums for rollup in group(fine, start, by)}
-                assert {rollup.key: rollup.sums for rollup in told} == expected, by
+                for detail in (False, True):
+                    told = await subject.rollups.grouped("here", granularity, start, end, by, detail=detail)
+                    expected = {rollup.key: rollup.sums for rollup in group(fine, start, by, detail=detail)}
+                    assert {rollup.key: rollup.sums for rollup in told} == expected, by
 
     async def test_the_ledger_is_one_chain_for_each_org_and_adds_up(self, subject: Any) -> None:
         """SV-1."""

@@ -200,7 +200,14 @@ class StoredRollups:
             after = moment(rows[-1]["bucket"]), rows[-1]["id"]
 
     async def grouped(
-        self, org: str, granularity: Granularity, start: datetime, end: datetime, by: Collection[Dimension]
+        self,
+        org: str,
+        granularity: Granularity,
+        start: datetime,
+        end: datetime,
+        by: Collection[Dimension],
+        *,
+        detail: bool = False,
     ) -> Sequence[Rollup]:
         """Summed up by the database, from the coarse sums where those tell enough."""
         kept = COARSE[granularity] if _COARSELY.issuperset(by) else granularity
@@ -209,7 +216,7 @@ class StoredRollups:
         for row in await self._database.fetch(_GROUPED, *given):
             whole = {**row, "org_id": org, "granularity": granularity, "saved_by": "{}", "latency_sketch": "{}"}
             found[_place(whole)] = _rollup(whole)
-        for row in await self._database.fetch(_GROUPED_DOCUMENTS, *given):
+        for row in await self._database.fetch(_GROUPED_DOCUMENTS, *given) if detail else ():
             sums = found[_place({**row, "org_id": org, "granularity": granularity})].sums
             if row["kind"]:
                 sums.sketch[int(row["key"])] = row["amount"]
