@@ -1,4 +1,4 @@
-"""E11: a slow call gets a second one beside it; the sooner answers, the loser is charged, and it is rare by a budget."""
+"""E11: a slow call gets a second beside it; the sooner answers, the loser is charged, and a budget keeps it rare."""
 
 import asyncio
 from datetime import date
