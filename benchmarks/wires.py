@@ -67,16 +67,17 @@ def main() -> None:
         bare = stack.enter_context(started("-m", "benchmarks.passthrough", UPSTREAM=f"{upstream[1]}/v1"))
         served = stack.enter_context(_gateway(stack, upstream[1], given.storage))
         for turn in range(given.rounds + 1):
-            for name, (path, make) in WIRES.items():
+            names = list(WIRES)
+            for name in names[turn % len(names) :] + names[: turn % len(names)]:  # nobody is always the first
+                path, make = WIRES[name]
                 for stream in (False, True):
                     count = given.requests // 5 if stream else given.requests
                     process, url = bare if name == "bare" else served
                     bodies = [
                         json.dumps(make(f"{TOKENS} {QUESTION} {turn} {n}", stream)).encode() for n in range(count)
                     ]
-                    asyncio.run(_load(f"{url}{path}", bodies[: count // 5]))  # whoever comes first wakes the process
-                    before, count = cpu(process), count - count // 5
-                    asyncio.run(_load(f"{url}{path}", bodies[-count:]))
+                    before = cpu(process)
+                    asyncio.run(_load(f"{url}{path}", bodies))
                     time.sleep(0.3)
                     if turn:
                         costs.setdefault((name, stream), []).append((cpu(process) - before) / count * 1e6)
