@@ -252,3 +252,16 @@ def test_a_checkpoint_says_what_it_covers():
     signed = SIGNER.sign({"b": Head(2, "00" * 32), "a": Head(1, "11" * 32)})
     assert isinstance(signed, Checkpoint)
     assert (signed.size, list(signed.heads)) == (3, ["a", "b"])
+
+
+async def test_the_books_of_real_gateways_are_what_their_versions_say():
+    """With the mock and with looked-up prices: a start must not make a book that verification then refuses."""
+    from tests.kernel.kit import gateway_of
+
+    real = {"providers": {"openai": {"api_key": "sk"}, "anthropic": {"api_key": "sk"}}}
+    for tree in ({}, real):
+        async with gateway_of(tree) as gateway:
+            book = gateway.registry.book()
+            assert len(book.prices) > 4
+            assert fault_of_books([book]) == ""
+            assert fault_of_books([msgspec.json.decode(msgspec.json.encode(book), type=Book)]) == ""
