@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 _BATCH_S = 0.01
 _RETRY_S = 1.0
 _ADOPT_S = 10.0
-_CATCH_UP_S = 1.0
+_CATCH_UP_S = 3.0
 _BATCH = 2_000
 _DEAD_LETTERS = 1_000
 
@@ -143,7 +143,7 @@ class Journal:
                     self._release(receipt)
 
     async def catch_up(self) -> None:
-        """Let what was settled until now reach storage, for a second at most."""
+        """Let what was settled until now reach storage, for three seconds at most."""
         if self._pending:
             if self._catching is None or self._catching.done():
                 self._catching = asyncio.get_running_loop().create_task(self.flush())
