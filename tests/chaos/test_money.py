@@ -313,7 +313,7 @@ async def test_the_question_alone_is_never_free():
 
 
 async def test_what_costs_more_than_without_asahi_is_shown_as_a_loss():
-    """SV-5: a dear model that the caller asked for, beside a cheap baseline; in the answer, the header and the totals."""
+    """SV-5: a dear model that was asked for, beside a cheap baseline; in the answer, the header and the totals."""
     from asahi_kernel.api.metrics import tell
     from asahi_kernel.types import Terms
     from asahi_kernel.wire.headers import answer_headers
