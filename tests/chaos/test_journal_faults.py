@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from tests.kernel.kit import gateway_of
 
 from asahi_kernel.errors import Unavailable
-from asahi_kernel.journal import Journal, Receipt, segment, wal
+from asahi_kernel.journal import Journal, Receipt, recovery, segment, wal
 from asahi_kernel.journal.applying import Applier
 from asahi_kernel.journal.entries import Closed, encode
 from asahi_kernel.journal.frames import frame
@@ -159,6 +160,22 @@ class TestNeighbours:
         assert taken == [one]
         assert len(os.listdir("/proc/self/fd")) == before
         assert sorted(path.name[:4] for path in tmp_path.iterdir()) == ["aaaa", "aaaa"]
+
+    async def test_a_long_file_is_read_through_beside_the_loop(self, tmp_path, monkeypatch):
+        self.orphan(tmp_path, "aaaa", settled())
+        look, threads, taken = recovery.peek, [], []
+
+        def peek(payload):
+            threads.append(threading.current_thread())
+            return look(payload)
+
+        async def apply(batch):
+            taken.extend(batch)
+            return True
+
+        monkeypatch.setattr(recovery, "peek", peek)
+        assert await recover(tmp_path, apply) == len(taken) == 1
+        assert threads[0] is not threading.main_thread()
 
     async def test_a_file_is_never_seen_before_it_is_locked(self, tmp_path, monkeypatch):
         """Else a neighbour would take it for an orphan and remove it under its writer."""

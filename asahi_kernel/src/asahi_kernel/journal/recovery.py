@@ -12,6 +12,7 @@ import os
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 
@@ -22,6 +23,7 @@ from asahi_kernel.records import Settled
 
 log = logging.getLogger(__name__)
 _BATCH = 500
+Ends: TypeAlias = tuple[set[str], dict[str, int]]
 
 
 class _Refused(Exception):
@@ -78,7 +80,8 @@ def _read(paths: Iterable[Path]) -> list[bytes]:
 async def _apply(files: Sequence[bytes], apply: Callable[[Sequence[Settled]], Awaitable[bool]]) -> int:
     found = 0
     batch: list[Settled] = []
-    for settled in resolve(files):
+    ends = await asyncio.to_thread(ends_of, files)  # the loop has requests to serve
+    for settled in resolve(files, ends):
         batch.append(settled)
         if len(batch) == _BATCH:
             if not await apply(batch):
@@ -89,9 +92,9 @@ async def _apply(files: Sequence[bytes], apply: Callable[[Sequence[Settled]], Aw
     return found + len(batch)
 
 
-def resolve(files: Sequence[bytes]) -> Iterator[Settled]:
+def resolve(files: Sequence[bytes], ends: Ends | None = None) -> Iterator[Settled]:
     """Each request once, in the order of the files: as it was settled, else as its last intent says."""
-    closed, last = _ends(files)
+    closed, last = ends or ends_of(files)
     number = 0
     for data in files:
         for payload in scan(data):
@@ -108,7 +111,7 @@ def resolve(files: Sequence[bytes]) -> Iterator[Settled]:
                 yield entry.settled
 
 
-def _ends(files: Sequence[bytes]) -> tuple[set[str], dict[str, int]]:
+def ends_of(files: Sequence[bytes]) -> Ends:
     """Which requests were settled, and for each the number of its last intent."""
     closed: set[str] = set()
     last: dict[str, int] = {}
