@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -119,11 +120,15 @@ class Journal:
             await self._wal.settled(ticket)
 
     def add(self, receipt: Receipt, settled: Settled) -> None:
-        """Record one settled request."""
+        """Record one settled request. One that no file can hold goes to storage all the same, and to its dead
+        letters."""
         receipt.settled = settled
-        if self._wal is not None:
-            receipt.tickets.append(self._wal.put(encode(Closed(settled))))
         self._pending.append(receipt)
+        if self._wal is not None:
+            try:
+                receipt.tickets.append(self._wal.put(encode(Closed(settled))))
+            except (UnicodeEncodeError, OverflowError):
+                log.error("request %s cannot be written to the journal", settled.event.request_id)
         self._wake.set()
 
     async def kept(self, receipt: Receipt) -> None:
@@ -174,8 +179,10 @@ class Journal:
                 self._wal.release(ticket)
 
     def _bury(self, letters: Sequence[DeadLetter]) -> None:
-        """The last resort for rows that storage takes neither as events nor as dead letters."""
-        self.dead_letters.extend(letters)
+        """The last resort for rows that storage takes neither as events nor as dead letters; may raise `OSError`."""
         if self._wal is not None:
             with (self._folder / "dead-letters").open("ab") as file:
                 file.writelines(frame(msgspec.msgpack.encode(letter)) for letter in letters)
+                file.flush()
+                os.fsync(file.fileno())
+        self.dead_letters.extend(letters)
