@@ -204,7 +204,8 @@ def storage_of(settings: Settings, plugins: Plugins) -> Table:
 
 def _vault(settings: Settings, storage: Table) -> Vault:
     """What ends with the process needs no key that stays."""
-    kept = storage.get("type") != "memory" or settings.encryption.key or settings.encryption.keys
+    tiers = {str(table.get("type", name)) for name, table in settings.cache_tiers.items()}
+    kept = storage.get("type") != "memory" or tiers - {"exact"} or settings.encryption.key or settings.encryption.keys
     return open_vault(settings.encryption) if kept else ephemeral()
 
 

@@ -20,6 +20,8 @@ CONTRACTS = (
     "CounterContract",
     "EmbedderContract",
     "EmbeddingProviderContract",
+    "LeaseCounterContract",
+    "ListingTierContract",
     "PolicyContract",
     "ProviderContract",
     "RuleContract",
@@ -29,14 +31,19 @@ CONTRACTS = (
     "TransformContract",
     "VectorStoreContract",
 )
-_PROVIDING = frozenset({"BatchProviderContract", "ProviderContract"})
+#: Where those are that are not in `contracts`.
+_PLACES = {
+    "BatchProviderContract": "providing",
+    "LeaseCounterContract": "leasing_contract",
+    "ListingTierContract": "listing_contract",
+    "ProviderContract": "providing",
+    "StorageContract": "storage_contract",
+}
 __all__ = ("ABILITIES", "ASK", "EMBEDDING_MODEL", "HERE", "MODEL", "PARIS", "THERE", *CONTRACTS)
 
 
 def __getattr__(name: str) -> Any:
     """The contracts need pytest, which the scripted upstream beside them must not."""
     if name in CONTRACTS:
-        module = "storage_contract" if name == "StorageContract" else "contracts"
-        module = "providing" if name in _PROVIDING else module
-        return getattr(import_module(f"asahi_kernel.testing.{module}"), name)
+        return getattr(import_module(f"asahi_kernel.testing.{_PLACES.get(name, 'contracts')}"), name)
     raise AttributeError(name)
