@@ -44,7 +44,8 @@ async def counter(url: str, workers: int = 1, **fields: Any) -> AsyncIterator[An
 
 
 class Toxi:
-    """A proxy in front of a server: `delay_s` holds back what the server says, `refusing` closes every connection."""
+    """A proxy in front of a server: `delay_s` holds back what the server says, `refusing` closes every connection,
+    `saying` answers every command by itself."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -53,6 +54,7 @@ class Toxi:
         self._open: set[asyncio.StreamWriter] = set()
         self.delay_s = 0.0
         self.refusing = False
+        self.saying = b""
         self.url = ""
 
     def cut(self) -> None:
@@ -83,6 +85,8 @@ class Toxi:
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, slow: bool) -> None:
         while data := await source.read(65_536):
+            if self.saying:
+                data = self.saying if slow else data
             if slow and self.delay_s:
                 await asyncio.sleep(self.delay_s)
             sink.write(data)

@@ -84,7 +84,7 @@ class Link:
     def _refused(self, error: Exception) -> None:
         if self.writable:
             self.writable = False
-            log.warning("redis takes no writes (%s): going on without them", str(error).split(" ", 1)[0][:32])
+            log.warning("redis takes no writes (%s): going on without them", type(error).__name__)
             self._probe()
 
     def _probe(self) -> None:

@@ -246,7 +246,8 @@ class RedisTier:
     async def _unlink(self, org: str) -> None:
         """Remove what generations before the present one left, also those whose sweep never came to its end."""
         try:
-            present = (await self._current(org)).root
+            number = await self._client.get(generation_key(self._prefix, org))
+            present = Space(self._prefix, org, "none" if number is None else number.decode()).root
             async for page in self._scan(of_org(self._prefix, org)):
                 if stale := [key for key in page if not key.decode().startswith(f"{present}:")]:
                     await self._client.unlink(*stale)
