@@ -74,6 +74,14 @@ class ClaimingTier(Protocol):
     async def claim(self, key: bytes, principal: Principal, seconds: float) -> bool: ...
 
 
+@runtime_checkable
+class GuardedTier(Protocol):
+    """A tier that bounds its own waits and knows by itself when to rest, so that it is asked without a clock beside it:
+    after a stall of this process two clocks would both run out, and the tier would rest for nothing."""
+
+    guarded: bool
+
+
 def preview(request: Request) -> str:
     """The beginning of the last thing a user said."""
     for message in reversed(request.messages):

@@ -29,19 +29,21 @@ class Away(Exception):
 
 
 class Link:
-    """Asks the server. `up` is false while it is away, `writable` while it answers but takes nothing (full, a replica).
+    """Asks the server, for at most `most_s` in all. `up` is false while it is away, `writable` while it answers but
+    takes nothing (full, a replica).
 
     Nobody waits for a server that is away: a task of its own probes it, soon at first and then every second, and
     calls `on_return` before it lets anybody ask again.
     """
 
-    def __init__(self, client: Redis, probe_key: str, faults: Counter[str]) -> None:
+    def __init__(self, client: Redis, probe_key: str, faults: Counter[str], most_s: float) -> None:
         #: Its answers are typed for clients that decode and for those that do not, so no type of its own is of use.
         self.client: Any = client
         self.up = True
         self.writable = True
         self.on_return: list[Callable[[], Awaitable[None]]] = []
         self._probe_key = probe_key
+        self._most_s = most_s
         self._faults = faults
         self._breaker = Breaker(_BREAKER)
         self._probing: asyncio.Task[None] | None = None
@@ -51,7 +53,8 @@ class Link:
         if not self.up or (writes and not self.writable and not frees):
             raise Away
         try:
-            result = await work()
+            async with asyncio.timeout(self._most_s):
+                result = await work()
         except _failures() as error:
             self._note(error, writes)
             raise Away from error
@@ -138,7 +141,7 @@ async def linked(config: ServerConfig, prefix: str, faults: Counter[str]) -> Asy
         protocol=2,
         driver_info=None,
     )
-    link = Link(Redis.from_pool(pool), f"{prefix}:probe", faults)
+    link = Link(Redis.from_pool(pool), f"{prefix}:probe", faults, 2 * timeout_s)
     try:
         yield link
     finally:

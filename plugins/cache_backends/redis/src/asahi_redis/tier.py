@@ -45,6 +45,7 @@ class RedisTier:
     is answered after it is not kept. Every look-up reads the number and the entry in one command."""
 
     exact = True
+    guarded = True
     tier: Literal[1, 2, 3] = 1
 
     def __init__(self, link: Link, gateway: Gateway, prefix: str) -> None:
@@ -117,6 +118,7 @@ class RedisTier:
     async def claim(self, key: bytes, principal: Principal, seconds: float) -> bool:
         async def take() -> bool:
             space = await self._current(principal.org)
+            self._remember(key, space.generation)
             return bool(await self._client.set(space.claim(key.hex()), b"1", nx=True, px=max(1, int(seconds * 1e3))))
 
         try:
