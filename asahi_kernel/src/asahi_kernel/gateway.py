@@ -163,20 +163,8 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         gateway.holdout_key = gateway.vault.derive("holdout")
         gateway.storage = await opener.one("storages", "storage", storage)
         gateway.counter = await opener.one("counters", "counter", settings.counter)
-        gateway.embedders = await opener.all("embedders", settings.embedders, settings.embedders)
-        gateway.vector_stores = await opener.all("vector_stores", settings.vector_stores, settings.vector_stores)
         gateway.authenticator = await opener.one("authenticators", "auth", _authentication(settings))
-        tiers = opener.installed("cache_tiers", settings.cache.tiers, DEFAULT_TIERS, settings.cache_tiers)
-        gateway.tiers = await opener.all("cache_tiers", tiers, settings.cache_tiers)
-        gateway.tier_breakers = {name: Breaker() for name in gateway.tiers}
-        gateway.waiting_tiers = {name for name, tier in gateway.tiers.items() if not isinstance(tier, LocalPart)}
-        gateway.exact_tiers = {
-            name: tier for name, tier in gateway.tiers.items() if isinstance(tier, ExactTier) or name == "exact"
-        }
-        gateway.evicting_tiers = tuple(tier for tier in gateway.tiers.values() if isinstance(tier, EvictingTier))
-        gateway.forewarned_tiers = tuple(tier for tier in gateway.tiers.values() if isinstance(tier, ForewarnedTier))
-        gateway.guarded_tiers = {name for name, tier in gateway.tiers.items() if isinstance(tier, GuardedTier)}
-        gateway.claiming_tiers = tuple(tier for tier in gateway.tiers.values() if isinstance(tier, ClaimingTier))
+        await _open_tiers(gateway, opener)
         policies = settings.governance.policies
         gateway.policies = await opener.all("policies", policies, settings.policies)
         backwards = tuple(reversed(tuple(gateway.policies.values())))
@@ -246,11 +234,21 @@ async def tending(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
 
 
 async def _open_tiers(gateway: Gateway, opener: _Opener) -> None:
+    """The caches, after what they rest on."""
     settings = gateway.settings
     gateway.embedders = await opener.all("embedders", settings.embedders, settings.embedders)
     gateway.vector_stores = await opener.all("vector_stores", settings.vector_stores, settings.vector_stores)
-    names = opener.installed("cache_tiers", settings.cache.tiers, DEFAULT_TIERS, settings.cache_tiers)
-    gateway.tiers = await opener.all("cache_tiers", names, settings.cache_tiers)
+    tiers = opener.installed("cache_tiers", settings.cache.tiers, DEFAULT_TIERS, settings.cache_tiers)
+    gateway.tiers = await opener.all("cache_tiers", tiers, settings.cache_tiers)
+    gateway.tier_breakers = {name: Breaker() for name in gateway.tiers}
+    gateway.waiting_tiers = {name for name, tier in gateway.tiers.items() if not isinstance(tier, LocalPart)}
+    gateway.exact_tiers = {
+        name: tier for name, tier in gateway.tiers.items() if isinstance(tier, ExactTier) or name == "exact"
+    }
+    gateway.evicting_tiers = tuple(tier for tier in gateway.tiers.values() if isinstance(tier, EvictingTier))
+    gateway.forewarned_tiers = tuple(tier for tier in gateway.tiers.values() if isinstance(tier, ForewarnedTier))
+    gateway.guarded_tiers = {name for name, tier in gateway.tiers.items() if isinstance(tier, GuardedTier)}
+    gateway.claiming_tiers = tuple(tier for tier in gateway.tiers.values() if isinstance(tier, ClaimingTier))
 
 
 def _check_embedding(gateway: Gateway) -> None:
