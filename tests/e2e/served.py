@@ -94,7 +94,7 @@ def settled(ledger: Path, bodies: Path) -> list[dict]:
 
 
 def _url(process: subprocess.Popen[str], log: Path) -> str:
-    for _ in range(300):
+    for _ in range(900):
         if found := re.search(r"(?:listens|listening) on (http://[\d.]+:\d+)", log.read_text()):
             return found[1]
         if process.poll() is not None:

@@ -27,6 +27,7 @@ from asahi_kernel.factory import Factory
 from asahi_kernel.plugins import KINDS, load_plugins
 from asahi_kernel.registry import build
 from asahi_kernel.settings import Settings
+from asahi_kernel.shorthand import share_redis
 
 KNOWN = {"bash", "console", "json", "python", "text", "toml", "yaml"}
 ADDRESS = "http://127.0.0.1:8000"
@@ -134,7 +135,9 @@ def test_a_page_that_is_wrong_is_seen(tmp_path: Path) -> None:
 
 def accept(path: Path) -> None:
     """Decode a file against the kernel, the installed plugins and the examples, as far as can be without opening."""
-    settings = decode(expand(parse(path), Anything()), Settings, str(path))
+    tree = parse(path)
+    share_redis(tree, {})
+    settings = decode(expand(tree, Anything()), Settings, str(path))
     catalogues = installed()
     for name, table in settings.providers.items():
         factory = find("providers", name, table, catalogues["providers"])

@@ -16,9 +16,9 @@ from asahi_kernel.testing import (
     PARIS,
     THERE,
     AuthenticatorContract,
-    CacheTierContract,
-    CounterContract,
     EmbeddingProviderContract,
+    LeaseCounterContract,
+    ListingTierContract,
     ProviderContract,
     RuleContract,
     StorageContract,
@@ -29,7 +29,7 @@ NOT_THE_MOCK = {"count tokens": "has no tokeniser", "answer in batches": "is fre
 GOOD = "a-long-random-key-0123456789"
 
 
-class TestMemoryTier(CacheTierContract):
+class TestMemoryTier(ListingTierContract):
     factory = memory.EXACT
 
 
@@ -37,7 +37,7 @@ class TestMemoryStorage(StorageContract):
     factory = memory.STORAGE
 
 
-class TestMemoryCounter(CounterContract):
+class TestMemoryCounter(LeaseCounterContract):
     factory = memory.COUNTER
 
 

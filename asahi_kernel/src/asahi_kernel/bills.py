@@ -25,13 +25,15 @@ def bill_of(gateway: Gateway, request: Request, trace: Trace, usage: Usage, hit:
     alone = usage if own_cache else Usage(*sizes(usage))
     before = baseline.prices.cost(alone) if baseline is not None and baseline.prices is not None else 0
     named = baseline.name if baseline else None
-    if hit is not None:
+    if hit is not None and all(attempt.cost is not None for attempt in trace.attempts):
         version = baseline.price_version if baseline else None
+        failed = sum(attempt.cost or 0 for attempt in trace.attempts)
         return Bill(
+            cost=failed,
             baseline_cost=before,
             baseline_usage=alone,
-            saved=before,
-            saved_by={TECHNIQUES[hit.tier]: before},
+            saved=before - failed,
+            saved_by={TECHNIQUES[hit.tier]: before, **({"failed_attempts": -failed} if failed else {})},
             baseline_model=named,
             price_version=version,
         )

@@ -17,6 +17,7 @@ import yaml
 from asahi_kernel.errors import ConfigError
 from asahi_kernel.factory import Config, Factory, Secret
 from asahi_kernel.settings import Resilience, Settings, Table
+from asahi_kernel.shorthand import share_redis
 
 C = TypeVar("C", bound=msgspec.Struct)
 
@@ -56,6 +57,7 @@ def read(
     credentials = detect(tree, env)
     if env.get("DATABASE_URL"):
         tree.setdefault("storage", {"type": "postgres", "url": "${DATABASE_URL}"})
+    share_redis(tree, env)
     if "profile" not in tree:
         tree["profile"] = "production" if source or overlaid or credentials else "development"
     if env.get("PORT"):

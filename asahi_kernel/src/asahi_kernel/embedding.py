@@ -233,6 +233,8 @@ class _Work:
         return _Known(vector, completion.usage.input_tokens)
 
     async def _remember(self, fresh: Mapping[str, _Known]) -> None:
+        if self._gateway.cleared.get(self._principal.org, 0.0) > self._trace.started:
+            return
         for name, tier in self._gateway.exact_tiers.items():
 
             async def put(text: str, tier: CacheTier = tier) -> None:

@@ -44,9 +44,11 @@ from asahi_kernel.registry import Registry, build
 from asahi_kernel.relay import Relay
 from asahi_kernel.resilience.admission import Admission
 from asahi_kernel.resilience.breaker import Breaker
+from asahi_kernel.resilience.early import EarlyRefresh
 from asahi_kernel.resilience.flights import Flights
 from asahi_kernel.resilience.retry import RetryBudget
 from asahi_kernel.settings import Credential, Resilience, Settings, Table
+from asahi_kernel.tiers import ClaimingTier, ForewarnedTier, GuardedTier
 from asahi_kernel.upstream import Upstream
 from asahi_kernel.vault import Vault, ephemeral, open_vault
 
@@ -93,6 +95,11 @@ class Gateway:
         self.waiting_tiers: frozenset[str] | set[str] = frozenset()
         self.exact_tiers: Mapping[str, CacheTier] = {}
         self.evicting_tiers: tuple[EvictingTier, ...] = ()
+        self.forewarned_tiers: tuple[ForewarnedTier, ...] = ()
+        self.claiming_tiers: tuple[ClaimingTier, ...] = ()
+        self.guarded_tiers: frozenset[str] | set[str] = frozenset()
+        self.early = EarlyRefresh()
+        self.cleared: dict[str, float] = {}
         self.policies: Mapping[str, Policy] = {}
         self.output_policies: tuple[OutputPolicy, ...] = ()
         self.settlements: tuple[Settlement, ...] = ()
@@ -162,14 +169,7 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         gateway.embedders = await opener.all("embedders", settings.embedders, settings.embedders)
         gateway.vector_stores = await opener.all("vector_stores", settings.vector_stores, settings.vector_stores)
         gateway.authenticator = await opener.one("authenticators", "auth", _authentication(settings, plugins))
-        tiers = opener.installed("cache_tiers", settings.cache.tiers, DEFAULT_TIERS, settings.cache_tiers)
-        gateway.tiers = await opener.all("cache_tiers", tiers, settings.cache_tiers)
-        gateway.tier_breakers = {name: Breaker() for name in gateway.tiers}
-        gateway.waiting_tiers = {name for name, tier in gateway.tiers.items() if not isinstance(tier, LocalPart)}
-        gateway.exact_tiers = {
-            name: tier for name, tier in gateway.tiers.items() if isinstance(tier, ExactTier) or name == "exact"
-        }
-        gateway.evicting_tiers = tuple(tier for tier in gateway.tiers.values() if isinstance(tier, EvictingTier))
+        await _open_tiers(gateway, opener)
         policies = settings.governance.policies
         gateway.policies = await opener.all("policies", policies, settings.policies)
         backwards = tuple(reversed(tuple(gateway.policies.values())))
@@ -207,7 +207,8 @@ def storage_of(settings: Settings, plugins: Plugins) -> Table:
 
 def _vault(settings: Settings, storage: Table) -> Vault:
     """What ends with the process needs no key that stays."""
-    kept = storage.get("type") != "memory" or settings.encryption.key or settings.encryption.keys
+    tiers = {str(table.get("type", name)) for name, table in settings.cache_tiers.items()}
+    kept = storage.get("type") != "memory" or tiers - {"exact"} or settings.encryption.key or settings.encryption.keys
     return open_vault(settings.encryption) if kept else ephemeral()
 
 
@@ -219,6 +220,38 @@ async def storing(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Storage]:
         gateway.vault = _vault(gateway.settings, storage)
         gateway.storage = await _Opener(gateway, plugins, stack).one("storages", "storage", storage)
         yield gateway.storage
+
+
+@asynccontextmanager
+async def tending(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
+    """Open what caches rest on, and the models for their prices, but nothing that serves or records."""
+    settings = gateway.settings
+    async with AsyncExitStack() as stack:
+        opener = _Opener(gateway, plugins, stack)
+        storage = storage_of(settings, plugins)
+        gateway.vault = _vault(settings, storage)
+        gateway.salts = Salts(gateway.vault.derive("cache"))
+        gateway.storage = await opener.one("storages", "storage", storage)
+        await _open_tiers(gateway, opener)
+        gateway.upstreams = await opener.upstreams()
+        gateway.registry = build(settings, gateway.upstreams, mock=gateway.mock)
+        yield gateway
+
+
+async def _open_tiers(gateway: Gateway, opener: _Opener) -> None:
+    """The caches, after what they rest on."""
+    settings = gateway.settings
+    tiers = opener.installed("cache_tiers", settings.cache.tiers, DEFAULT_TIERS, settings.cache_tiers)
+    gateway.tiers = await opener.all("cache_tiers", tiers, settings.cache_tiers)
+    gateway.tier_breakers = {name: Breaker() for name in gateway.tiers}
+    gateway.waiting_tiers = {name for name, tier in gateway.tiers.items() if not isinstance(tier, LocalPart)}
+    gateway.exact_tiers = {
+        name: tier for name, tier in gateway.tiers.items() if isinstance(tier, ExactTier) or name == "exact"
+    }
+    gateway.evicting_tiers = tuple(tier for tier in gateway.tiers.values() if isinstance(tier, EvictingTier))
+    gateway.forewarned_tiers = tuple(tier for tier in gateway.tiers.values() if isinstance(tier, ForewarnedTier))
+    gateway.guarded_tiers = {name for name, tier in gateway.tiers.items() if isinstance(tier, GuardedTier)}
+    gateway.claiming_tiers = tuple(tier for tier in gateway.tiers.values() if isinstance(tier, ClaimingTier))
 
 
 def _check_embedding(gateway: Gateway) -> None:

@@ -48,8 +48,12 @@ async def infer(
             request = await draw(gateway, request, principal, trace)
         hit = await recall(gateway, request, principal, trace)
         if hit is None:
-            completion = await pay(gateway, request, principal, trace, relay)
-        else:
+            try:
+                completion = await pay(gateway, request, principal, trace, relay)
+            except AsahiError:
+                if (hit := spared(trace, relay)) is None:
+                    raise
+        if hit is not None:
             trace.model = hit.completion.model
             completion = await release(gateway, request, hit.completion, principal)
         if relay is not None and not relay.started:
@@ -107,13 +111,35 @@ async def recall(gateway: Gateway, request: Request, principal: Principal, trace
     """Caches fail open: a broken tier is a miss. An identical request under way is waited for and shared."""
     if request.terms.cache != "on" or request.n > 1:
         trace.cache_status = "bypass"
+        if request.terms.cache == "refresh" and gateway.forewarned_tiers:
+            await forewarn(gateway, request, principal, trace)
         return None
     trace.key = fingerprint(request, gateway.salts.of(principal.org))
     hit = await _ask(gateway, request, principal, trace)
-    if hit is None and gateway.settings.cache.single_flight:
+    if hit is not None and gateway.settings.cache.early_refresh and await _renews(gateway, principal, trace, hit):
+        trace.spare, hit = hit, None
+    elif hit is None and gateway.settings.cache.single_flight:
         hit = await _join(gateway, request, trace)
     trace.mark("cache_lookup")
     return hit
+
+
+def spared(trace: Trace, relay: Relay | None) -> Hit | None:
+    """The entry that was to be renewed early, when that failed; none once a first byte is out."""
+    if trace.spare is None or (relay is not None and relay.started):
+        return None
+    trace.lookups.append(Lookup(tier=trace.spare.tier, hit=True, reason="could not be renewed, and is still good"))
+    return trace.spare
+
+
+async def forewarn(gateway: Gateway, request: Request, principal: Principal, trace: Trace) -> None:
+    """Tell the tiers that must know when a question began, where they are not asked for an answer. Fails open."""
+    key = fingerprint(request, gateway.salts.of(principal.org))
+    for tier in gateway.forewarned_tiers:
+        try:
+            await bounded(gateway, "cache tier", tier.expect(key, principal), type(None))
+        except Exception:  # noqa: BLE001 - fails open
+            note_fault(gateway, "cache", type(tier).__name__)
 
 
 async def pay(
@@ -186,7 +212,10 @@ async def release(gateway: Gateway, request: Request, completion: Completion, pr
 async def remember(
     gateway: Gateway, request: Request, principal: Principal, completion: Completion, trace: Trace
 ) -> None:
-    """Every tier may keep the answer; a tier that fails loses only its own copy."""
+    """Every tier may keep the answer; a tier that fails loses only its own copy. An answer to a question from before
+    the org cleared its cache is not kept."""
+    if gateway.cleared.get(principal.org, 0.0) > trace.started:
+        return
     key = trace.key or fingerprint(request, gateway.salts.of(principal.org))
     for name, tier in gateway.tiers.items():
         breaker = gateway.tier_breakers[name]
@@ -247,9 +276,27 @@ async def _ask(gateway: Gateway, request: Request, principal: Principal, trace: 
     return None
 
 
+async def _renews(gateway: Gateway, principal: Principal, trace: Trace, hit: Hit) -> bool:
+    """Whether this request is the one that renews the entry it found, shortly before that expires."""
+    if hit.tier != 1 or hit.expires_in_s is None or gateway.flights.under_way(trace.key):
+        return False
+    seconds = gateway.early.due(trace.key, hit, gateway.registry.by_name[hit.completion.model].avg_latency_ms / 1e3)
+    if not seconds:
+        return False
+    for tier in gateway.claiming_tiers:
+        try:
+            if not await bounded(gateway, "cache tier", tier.claim(trace.key, principal, seconds), bool):
+                return False
+        except Exception:  # noqa: BLE001 - fails open: the entry is still good
+            note_fault(gateway, "cache", type(tier).__name__)
+            return False
+    trace.lookups[-1] = Lookup(tier=hit.tier, reason="renewed before it expires")
+    return True
+
+
 def clocked(gateway: Gateway, tier: str) -> AbstractAsyncContextManager[object]:
-    """The time that a tier may take; one in this process cannot wait and needs no clock."""
-    if tier not in gateway.waiting_tiers:
+    """The time that a tier may take; one in this process cannot wait, and a guarded one has a clock of its own."""
+    if tier not in gateway.waiting_tiers or tier in gateway.guarded_tiers:
         return _NO_CLOCK
     return asyncio.timeout(gateway.settings.cache.timeout_ms / 1e3)
 

@@ -70,6 +70,7 @@ class Cache(Config, frozen=True):
     cleanup_interval_seconds: Positive = 300
     timeout_ms: Positive = 250
     single_flight: bool = True
+    early_refresh: bool = True
 
 
 class Routing(Config, frozen=True):

@@ -9,15 +9,15 @@ from datetime import UTC, datetime
 from asahi_kernel.identity import new_id
 from asahi_kernel.journal import Receipt
 from asahi_kernel.records import Attempt, Lookup
-from asahi_kernel.types import Candidate, Findings, Required, Verdict
+from asahi_kernel.types import Candidate, Findings, Hit, Required, Verdict
 
 
 class Trace:
-    """Written by the pipeline as it goes, read once when the request is settled. Times are in milliseconds."""
+    """Written by the pipeline as it goes, read once when the request is settled. Times are in milliseconds, `started`
+    in seconds of the performance counter. `spare` is an entry that this request renews early, for if that fails."""
 
     __slots__ = (
         "_mark",
-        "_started",
         "arm",
         "attempts",
         "breakdown",
@@ -37,6 +37,8 @@ class Trace:
         "reserved",
         "route",
         "rules",
+        "spare",
+        "started",
         "timestamp",
         "ttft_ms",
         "warnings",
@@ -46,7 +48,7 @@ class Trace:
         self.request_id = request_id or new_id()
         self.route = route
         self.timestamp = datetime.now(UTC)
-        self._started = self._mark = time.perf_counter()
+        self.started = self._mark = time.perf_counter()
         self.key = b""
         self.model = ""
         self.cache_status = "miss"
@@ -62,6 +64,7 @@ class Trace:
         self.relaxed: tuple[str, ...] = ()
         self.findings: Findings | None = None
         self.required: Required | None = None
+        self.spare: Hit | None = None
         self.attempts: list[Attempt] = []
         self.warnings: list[str] = []
         self.ttft_ms: float | None = None
@@ -74,7 +77,7 @@ class Trace:
         self._mark = now
 
     def elapsed_ms(self) -> float:
-        return (time.perf_counter() - self._started) * 1e3
+        return (time.perf_counter() - self.started) * 1e3
 
     def first_byte(self) -> None:
         """The first piece of the answer has come."""

@@ -333,7 +333,8 @@ class Principal(Struct, frozen=True, kw_only=True):
 
 
 class Hit(Struct, frozen=True, kw_only=True):
-    """An answer found in a cache. `tier` is 1 exact, 2 semantic, 3 intermediate."""
+    """An answer found in a cache. `tier` is 1 exact, 2 semantic, 3 intermediate. `expires_in_s` None means that the
+    tier does not say: such an entry is never refreshed early."""
 
     completion: Completion
     tier: Literal[1, 2, 3]
@@ -341,6 +342,7 @@ class Hit(Struct, frozen=True, kw_only=True):
     age_s: float = 0.0
     similarity: float | None = None
     user: str | None = None
+    expires_in_s: float | None = None
 
 
 class Allowance(Struct, frozen=True):

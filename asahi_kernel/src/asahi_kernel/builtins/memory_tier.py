@@ -8,11 +8,14 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from typing import Literal
 
 from msgspec import Struct
 
 from asahi_kernel.identity import new_id
 from asahi_kernel.settings import Cache
+from asahi_kernel.tiers import CacheRow, TierStats, preview
 from asahi_kernel.types import Completion, Hit, Principal, Request
 
 #: What an entry costs besides its text: key, Struct, completion, usage, two dictionary slots.
@@ -27,6 +30,8 @@ class _Entry(Struct):
     size: int
     created: float
     expires: float
+    query: str = ""
+    document_id: str | None = None
     hits: int = 0
 
 
@@ -35,6 +40,7 @@ class MemoryTier:
 
     local = True
     exact = True
+    tier: Literal[1, 2, 3] = 1
 
     def __init__(self, settings: Cache, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
@@ -56,13 +62,19 @@ class MemoryTier:
         self._entries.move_to_end(key)
         entry.hits += 1
         return Hit(
-            completion=entry.completion, tier=1, entry_id=entry.entry_id, age_s=now - entry.created, user=entry.user
+            completion=entry.completion,
+            tier=1,
+            entry_id=entry.entry_id,
+            age_s=now - entry.created,
+            user=entry.user,
+            expires_in_s=entry.expires - now,
         )
 
     async def put(self, key: bytes, request: Request, principal: Principal, completion: Completion) -> None:
         if key in self._entries:
             self._drop(key)
-        size = _size(completion)
+        query = preview(request)
+        size = _size(completion) + _width(query)
         if size > self._settings.max_bytes:
             return
         now = self._clock()
@@ -75,6 +87,8 @@ class MemoryTier:
             size=size,
             created=now,
             expires=now + self._settings.ttl_seconds * jitter,
+            query=query,
+            document_id=request.document.id if request.document else None,
         )
         self.bytes += size
         while self.bytes > self._settings.max_bytes or len(self._entries) > self._settings.max_entries:
@@ -92,6 +106,35 @@ class MemoryTier:
 
     async def entries(self, org: str) -> Sequence[str]:
         return [entry.entry_id for entry in self._entries.values() if entry.org == org]
+
+    async def rows(self, org: str, before: str | None = None) -> AsyncIterator[CacheRow]:
+        own = [(entry.entry_id, key) for key, entry in self._entries.items() if entry.org == org]
+        lag = time.time() - self._clock()
+        for entry_id, key in sorted(own, reverse=True):
+            entry = self._entries.get(key)
+            if entry is None or entry.entry_id != entry_id or (before is not None and entry_id >= before):
+                continue
+            yield CacheRow(
+                tier=1,
+                key=key.hex(),
+                entry_id=entry_id,
+                completion=entry.completion,
+                size_bytes=entry.size,
+                created_at=datetime.fromtimestamp(entry.created + lag, UTC),
+                expires_at=datetime.fromtimestamp(entry.expires + lag, UTC),
+                hits=entry.hits,
+                query=entry.query,
+                user=entry.user,
+                document_id=entry.document_id,
+            )
+
+    async def sweep(self, org: str) -> int:
+        now = self._clock()
+        return self._drop_all(lambda entry: entry.org == org and entry.expires <= now)
+
+    async def stats(self, org: str) -> TierStats:
+        sizes = [entry.size for entry in self._entries.values() if entry.org == org]
+        return TierStats(len(sizes), sum(sizes), "memory")
 
     def _drop_all(self, doomed: Callable[[_Entry], bool]) -> int:
         keys = [key for key, entry in self._entries.items() if doomed(entry)]
@@ -122,8 +165,11 @@ async def sweeping(tier: MemoryTier, seconds: float) -> AsyncIterator[None]:
 
 
 def _size(completion: Completion) -> int:
-    """Bytes in memory: a text that is not ASCII takes up to four bytes a character."""
-    text = completion.text
-    size = len(text) if text.isascii() else 4 * len(text)
+    size = _width(completion.text)
     size += sum(len(call.arguments) + len(call.name) + 200 for call in completion.tool_calls)
     return size + len(completion.message) + len(completion.choice) + _OVERHEAD
+
+
+def _width(text: str) -> int:
+    """Bytes in memory: a text that is not ASCII takes up to four bytes a character."""
+    return len(text) if text.isascii() else 4 * len(text)

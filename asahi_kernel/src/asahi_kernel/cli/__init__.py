@@ -7,6 +7,7 @@ import sys
 import click
 
 from asahi_kernel.cli.benchmarking import benchmark
+from asahi_kernel.cli.caching import cache
 from asahi_kernel.cli.inferring import infer
 from asahi_kernel.cli.inspecting import check, models, plugins, schema
 from asahi_kernel.cli.pricing import prices
@@ -26,7 +27,7 @@ def cli() -> None:
     """
 
 
-for command in (serve, infer, benchmark, models, prices, plugins, check, schema):
+for command in (serve, infer, benchmark, models, prices, cache, plugins, check, schema):
     cli.add_command(command)
 cli.add_command(serve, "api")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -72,3 +72,20 @@ class Budgets(Protocol):
 
     async def expire(self, now: datetime) -> int:
         """Give back what dead holders hold; how many holds there were."""
+
+
+@runtime_checkable
+class LeaseCounter(Protocol):
+    """A counter that leases money as `Budgets` does, with the same words, but knows no budgets: whoever asks says which
+    windows there are and their limits. Each step is whole, over all processes. A dead holder's lease ends by itself,
+    and a settlement after that is charged and told as late.
+    """
+
+    async def reserve(
+        self, org: str, request_id: str, amount: int, asks: Sequence[Ask], lease_until: datetime
+    ) -> str | None: ...
+    async def settle(self, org: str, request_id: str, cost: int) -> Settlement: ...
+    async def release(self, org: str, request_id: str) -> int: ...
+    async def windows(self, org: str, asks: Sequence[Ask]) -> Sequence[Window]: ...
+    async def raise_spent(self, org: str, windows: Sequence[Window]) -> None:
+        """What each window has spent is at least this: for a counter that lost what it knew."""

@@ -30,6 +30,10 @@ class Flights:
             return None
         return None
 
+    def under_way(self, key: bytes) -> bool:
+        """Whether somebody pays for this now."""
+        return key in self._flights
+
     def lead(self, key: bytes) -> Flight:
         """Be the one that pays, for the length of a `with` block."""
         return Flight(self._flights, key)

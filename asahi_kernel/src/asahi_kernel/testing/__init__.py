@@ -25,6 +25,8 @@ CONTRACTS = (
     "EmbeddingProviderContract",
     "JudgementsContract",
     "KeysContract",
+    "LeaseCounterContract",
+    "ListingTierContract",
     "LoginsContract",
     "PolicyContract",
     "ProviderContract",
@@ -38,8 +40,11 @@ CONTRACTS = (
     "VectorStoreContract",
     "WorkContract",
 )
+#: Where those are that are not in `contracts`.
 _HOMES = {
     "StorageContract": "storage_contract",
+    "LeaseCounterContract": "leasing_contract",
+    "ListingTierContract": "listing_contract",
     **dict.fromkeys(("BatchProviderContract", "ProviderContract"), "providing"),
     **dict.fromkeys(("AgentsContract", "JudgementsContract", "WorkContract"), "keeping_contract"),
     **dict.fromkeys(

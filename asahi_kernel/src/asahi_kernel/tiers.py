@@ -1,0 +1,90 @@
+"""What a cache tier may be able to do beyond remembering: show what it holds, and share work between processes.
+
+Each is a protocol of its own, looked for once while the gateway opens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+from msgspec import Struct
+
+from asahi_kernel.protocols import EvictingTier
+from asahi_kernel.types import Completion
+
+if TYPE_CHECKING:
+    from asahi_kernel.types import Principal, Request
+
+#: How much of a question is kept beside its answer, for people to recognise it by.
+PREVIEW = 120
+
+
+class CacheRow(Struct, frozen=True, kw_only=True):
+    """One entry as its org may see it. `query` is the beginning of the question; `size_bytes` what the entry takes."""
+
+    tier: Literal[1, 2, 3]
+    key: str
+    entry_id: str
+    completion: Completion
+    size_bytes: int
+    created_at: datetime
+    expires_at: datetime | None
+    hits: int = 0
+    query: str = ""
+    user: str | None = None
+    document_id: str | None = None
+
+
+class TierStats(Struct, frozen=True):
+    """What a tier holds of one org, and where: `memory`, or the name of the server that keeps it. Large holdings may be
+    estimated from a sample."""
+
+    entries: int
+    bytes: int
+    backend: str
+
+
+@runtime_checkable
+class ListingTier(EvictingTier, Protocol):
+    """A tier that can show what it holds of one org. `rows` come newest first, in bounded memory; with `before` only
+    those whose entry id is lower. `sweep` removes what has expired, of that org alone, and says how many."""
+
+    tier: Literal[1, 2, 3]
+
+    def rows(self, org: str, before: str | None = None) -> AsyncIterator[CacheRow]: ...
+    async def sweep(self, org: str) -> int: ...
+    async def stats(self, org: str) -> TierStats: ...
+
+
+@runtime_checkable
+class ForewarnedTier(Protocol):
+    """A tier shared between processes, which must know when a question began whose answer it will be given, so that a
+    `clear` in between holds for it. `get` tells it; where `get` is not asked, this is."""
+
+    async def expect(self, key: bytes, principal: Principal) -> None: ...
+
+
+@runtime_checkable
+class ClaimingTier(Protocol):
+    """A tier shared between processes that can say which of them refreshes an entry: for so many seconds one caller is
+    told True. Who cannot ask is told False."""
+
+    async def claim(self, key: bytes, principal: Principal, seconds: float) -> bool: ...
+
+
+@runtime_checkable
+class GuardedTier(Protocol):
+    """A tier that bounds its own waits and knows by itself when to rest, so that it is asked without a clock beside it:
+    after a stall of this process two clocks would both run out, and the tier would rest for nothing."""
+
+    guarded: bool
+
+
+def preview(request: Request) -> str:
+    """The beginning of the last thing a user said."""
+    for message in reversed(request.messages):
+        if message.role == "user":
+            return message.text[:PREVIEW]
+    return ""
