@@ -8,8 +8,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from tests.kernel.kit import gateway_of
+from tests.kernel.kit import ask, chunks_of, gateway_of
 
+from asahi_kernel.embedding import embed
 from asahi_kernel.errors import Unavailable
 from asahi_kernel.journal import Journal, Receipt, recovery, segment, wal
 from asahi_kernel.journal.applying import Applier
@@ -20,7 +21,10 @@ from asahi_kernel.journal.wal import Wal
 from asahi_kernel.ledger import Book
 from asahi_kernel.records import Settled
 from asahi_kernel.settings import Journal as Settings
+from asahi_kernel.testing import HERE
 from asahi_kernel.testing.samples import decision, event
+from asahi_kernel.trace import Trace
+from asahi_kernel.types import Message, Request
 
 pytestmark = pytest.mark.anyio
 BOOK = Book(version="none", effective_from="2026-01-01", source="test", prices={})
@@ -129,6 +133,45 @@ class TestDisk:
             journal = await opened(gateway, tmp_path)
             await stored(gateway, journal, settled(provider="\ud800"))
             await journal.close()
+
+
+class TestDurable:
+    @pytest.mark.parametrize("way", ["whole", "stream", "vectors"])
+    async def test_no_answer_ends_before_its_record_is_on_the_disk(self, way, tmp_path, monkeypatch):
+        sync, syncs, free = os.fdatasync, [], threading.Event()
+
+        def held(fd):
+            syncs.append(fd)
+            if len(syncs) > 1:  # the first is the intent's
+                free.wait(5)
+            sync(fd)
+
+        async with gateway_of({"journal": {"mode": "durable", "dir": str(tmp_path)}}) as gateway:
+            monkeypatch.setattr(os, "fdatasync", held)
+            gateway.storage.books.post = None  # else storage may be faster than the disk
+            if way == "vectors":
+                wanted = Request(messages=(Message("user", "word"),), model="text-embedding-3-small")
+                work = embed(gateway, wanted, HERE, Trace("/v1/embeddings"), 8)
+            else:
+                work = ask(gateway) if way == "whole" else chunks_of(gateway)
+            asking = asyncio.ensure_future(work)
+            async with asyncio.timeout(5):
+                while len(syncs) < 2:
+                    await asyncio.sleep(0.005)
+            await asyncio.sleep(0.05)
+            assert not asking.done()
+            free.set()
+            await asking
+            del gateway.storage.books.post
+
+    async def test_a_new_file_is_found_after_a_power_cut(self, tmp_path, monkeypatch):
+        """Its folder is synced as well."""
+        sync, synced = os.fsync, []
+        monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.readlink(f"/proc/self/fd/{fd}")), sync(fd)))
+        log = Wal(tmp_path / "journal", 64 << 20, Counter())
+        await log.open()
+        assert str(tmp_path / "journal") in synced
+        await log.close()
 
 
 class TestNeighbours:

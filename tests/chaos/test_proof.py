@@ -11,7 +11,7 @@ from asahi_kernel.errors import AsahiError, ProviderError
 from asahi_kernel.journal.recovery import resolve
 from asahi_kernel.testing import ASK, HERE
 from asahi_kernel.trace import Trace
-from asahi_kernel.types import Chunk, Embedded, Message, Request
+from asahi_kernel.types import Chunk, Completion, Embedded, Message, Request, Usage
 
 pytestmark = pytest.mark.anyio
 
@@ -77,4 +77,17 @@ async def test_a_call_for_vectors_that_is_never_heard_of_again_is_charged_for_al
         found = await embed(gateway, Request(messages=texts, model="m"), HERE, Trace("/v1/embeddings"), None)
         (unheard,) = seen
         assert unheard.cost >= found.answer.bill.cost
+        assert await proved(gateway) == ""
+
+
+async def test_what_a_vendors_cache_gives_unasked_is_saved_and_proved():
+    """The baseline is what the caller's tokens cost without it."""
+    says = Says(Completion(text="yes", model="m", usage=Usage(1_000, 5, cached_tokens=800)))
+    tree = only()
+    tree["models"][0]["cost_per_1k_cache_read_tokens"] = 0.1
+    async with gateway_of(tree, providers=("p", says)) as gateway:
+        bill = (await ask(gateway)).bill
+        prices = gateway.registry.by_name["m"].prices
+        assert bill.baseline_cost == prices.plain(1_000, 5) > bill.cost
+        assert dict(bill.saved_by) == {"prompt_caching": bill.saved}
         assert await proved(gateway) == ""

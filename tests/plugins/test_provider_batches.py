@@ -100,6 +100,10 @@ async def test_the_bill_of_a_batch_is_what_the_vendor_asks_for_it(
         assert bill.cost is not None
         assert sum(bill.saved_by.values()) == bill.saved == bill.baseline_cost - bill.cost
         assert bill.saved_by["batching"] > 0
+        baseline = gateway.registry.baseline_of(request)
+        assert baseline is not None
+        assert baseline.prices is not None
+        assert baseline.prices.cost(bill.baseline_usage) == bill.baseline_cost  # as the ledger proves it
         costs.append(bill.cost)
     rows = [row for row in upstream.ledger if row.service == "batch"]
     assert sorted(costs) == sorted(row.cost for row in rows if row.cost is not None)

@@ -12,7 +12,7 @@ from asahi_kernel import books
 from asahi_kernel.answer import Bill
 from asahi_kernel.draft import Draft
 from asahi_kernel.errors import ProviderError
-from asahi_kernel.types import Batch, Completion, Model, Request
+from asahi_kernel.types import Batch, Completion, Model, Request, Usage
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
@@ -80,6 +80,7 @@ def settle_member(
     return answer, Bill(
         cost=cost,
         baseline_cost=before,
+        baseline_usage=Usage(*sizes),
         saved=before - cost,
         saved_by={name: amount for name, amount in parts.items() if amount},
         baseline_model=named,

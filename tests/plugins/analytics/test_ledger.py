@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from asahi_analytics.checkpoints import Checkpoint, Signer, genuine, read
 from asahi_analytics.commands import savings
-from asahi_analytics.dump import BookLine, EntryLine
+from asahi_analytics.dump import BookLine, Dump, EntryLine, write
 from asahi_analytics.signing import append
 from asahi_analytics.verifying import fault_of_books, fault_of_checkpoints, verify
 from asahi_kernel.identity import new_id
@@ -205,6 +205,28 @@ def test_a_torn_line_of_the_checkpoint_file_is_left_out_and_the_file_goes_on(tmp
         file.write(b'{"size": 7, "roo\n')
     assert append(path, second)
     assert read(path.read_bytes().splitlines()) == [first, second]
+
+
+async def test_a_dump_that_is_written_while_prices_change_holds_the_new_ones(tmp_path):
+    """A gateway that starts with other prices meanwhile enters its book, and then what it charged by it."""
+    entries, books = chain(random.Random(18), 3), []
+
+    class Growing:
+        async def all(self):
+            return tuple(books)
+
+        async def entries(self, org):
+            books.append(BOOK)
+            for entry in entries:
+                yield entry
+
+    class Stored:
+        prices = ledger = Growing()
+
+    with (tmp_path / "dump").open("wb") as file:
+        assert await write(Stored(), ["acme"], file) == 3
+    dump = Dump(tmp_path / "dump")
+    assert (await verify("acme", dump.entries("acme"), dump.books)).fault == ""
 
 
 class TestCommand:

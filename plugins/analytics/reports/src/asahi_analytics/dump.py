@@ -27,14 +27,14 @@ class EntryLine(Struct, frozen=True, tag="entry"):
 
 
 async def write(storage: Storage, orgs: list[str], out: BinaryIO) -> int:
-    """Write the price books and the chains of these orgs; how many entries."""
-    for book in await storage.prices.all():
-        out.write(msgspec.json.encode(BookLine(book)) + b"\n")
+    """Write the chains of these orgs and then the price books, which hold whatever came meanwhile; how many entries."""
     count = 0
     for org in orgs:
         async for entry in storage.ledger.entries(org):
             out.write(msgspec.json.encode(EntryLine(entry)) + b"\n")
             count += 1
+    for book in await storage.prices.all():
+        out.write(msgspec.json.encode(BookLine(book)) + b"\n")
     return count
 
 
