@@ -22,6 +22,7 @@ from asahi_kernel.plugins import Plugins
 from asahi_kernel.protocols import (
     Authenticator,
     CacheTier,
+    Classifier,
     Embedder,
     EvictingTier,
     ExactTier,
@@ -98,6 +99,7 @@ class Gateway:
         self.rules: Mapping[str, Rule] = {}
         self.learners: tuple[Learner, ...] = ()
         self.witnesses: tuple[Witness, ...] = ()
+        self.classifier: Classifier | None = None
         self.upstreams: Mapping[str, Upstream] = {}
         self.sinks: Mapping[str, Sink] = {}
         api = settings.api
@@ -176,6 +178,7 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         gateway.waiting_rules = {name for name, rule in gateway.rules.items() if not isinstance(rule, LocalPart)}
         gateway.learners = tuple(rule for rule in gateway.rules.values() if isinstance(rule, Learner))
         gateway.witnesses = tuple(rule for rule in gateway.rules.values() if isinstance(rule, Witness))
+        gateway.classifier = next((rule for rule in gateway.rules.values() if isinstance(rule, Classifier)), None)
         gateway.upstreams = await opener.upstreams()
         gateway.patience_s = max(each.resilience.timeout_s for each in gateway.upstreams.values())
         streams_s = max(each.resilience.stream_timeout_s for each in gateway.upstreams.values())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from asahi_kernel import overhead
 from asahi_kernel.calling import call
 from asahi_kernel.errors import AsahiError, NoRoute, PluginError
 from asahi_kernel.fingerprint import fingerprint
@@ -109,6 +110,7 @@ async def recall(gateway: Gateway, request: Request, principal: Principal, trace
         trace.cache_status = "bypass"
         return None
     trace.key = fingerprint(request, gateway.salts.of(principal.org))
+    overhead.begin(trace)
     hit = await _ask(gateway, request, principal, trace)
     if hit is None and gateway.settings.cache.single_flight:
         hit = await _join(gateway, request, trace)

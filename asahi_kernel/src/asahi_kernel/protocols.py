@@ -118,6 +118,20 @@ class VectorStore(Protocol):
     async def delete(self, namespace: str, keys: Sequence[str] | None = None) -> int: ...
 
 
+@runtime_checkable
+class BatchingStore(VectorStore, Protocol):
+    """A vector store that takes many rows (key, vector, payload) at once. All of them or, on an error, perhaps some."""
+
+    async def upsert_many(self, namespace: str, rows: Sequence[tuple[str, Vector, bytes]]) -> None: ...
+
+
+@runtime_checkable
+class CountingStore(VectorStore, Protocol):
+    """A vector store that knows how many vectors a namespace holds."""
+
+    async def count(self, namespace: str) -> int: ...
+
+
 class CacheTier(Protocol):
     """Remembers completions, apart for each organisation. A miss is `None`.
 
@@ -222,6 +236,14 @@ class Witness(Protocol):
     """A rule that is told which model answered, as soon as it has. It must not wait; if it fails nothing else does."""
 
     def answered(self, request: Request, principal: Principal, completion: Completion) -> None: ...
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """A rule that can name a request's task before routing: caches hold some tasks to stricter bounds. It must not
+    wait, and never raise."""
+
+    def task(self, request: Request) -> str: ...
 
 
 class Sink(Protocol):

@@ -11,6 +11,7 @@ from asahi_kernel.answer import Answer, Bill, Route
 from asahi_kernel.choice import TECHNIQUES, alternatives, bounds_of, considered, notes, told, untold
 from asahi_kernel.errors import Aborted, AsahiError
 from asahi_kernel.money import count_input, expect_output
+from asahi_kernel.overhead import burdened
 from asahi_kernel.records import Attempt, Decision, Event, Settled, Status
 from asahi_kernel.routing import most_usage
 from asahi_kernel.types import Candidate, Completion, Hit, Model, Terms, Usage
@@ -29,7 +30,7 @@ def settle(
     """Close an answered request: journalled before this returns."""
     trace.mark("post_processing")
     usage = completion.usage or _NOTHING
-    bill = _bill(gateway, request, trace, usage, hit)
+    bill = burdened(_bill(gateway, request, trace, usage, hit), trace)
     answer = Answer(
         request_id=trace.request_id,
         timestamp=trace.timestamp,
@@ -47,7 +48,7 @@ def settle(
         attempts=len(trace.attempts),
         warnings=tuple(trace.warnings if bill.price_known else [*trace.warnings, "price_unknown"]),
     )
-    _record(gateway, request, principal, trace, "ok", None, answer)
+    record(gateway, request, principal, trace, "ok", None, answer)
     return answer
 
 
@@ -82,7 +83,7 @@ def settle_embeddings(
         attempts=len(trace.attempts),
         warnings=tuple(trace.warnings if bill.price_known else [*trace.warnings, "price_unknown"]),
     )
-    _record(gateway, request, principal, trace, "ok", None, answer)
+    record(gateway, request, principal, trace, "ok", None, answer)
     return answer
 
 
@@ -130,7 +131,7 @@ def settle_failure(
     else:
         status = "failed"
     code = error.code if isinstance(error, AsahiError) else "internal"
-    _record(gateway, request, principal, trace, status, code, _unanswered(request, trace))
+    record(gateway, request, principal, trace, status, code, _unanswered(request, trace))
 
 
 async def pledge(gateway: Gateway, request: Request, principal: Principal, trace: Trace, candidate: Candidate) -> None:
@@ -210,14 +211,14 @@ def _unanswered(request: Request, trace: Trace) -> Answer:
         timestamp=trace.timestamp,
         completion=Completion(model=last.model if last else "", provider=last.provider if last else ""),
         usage=usage,
-        bill=_failure_bill(trace),
+        bill=burdened(_failure_bill(trace), trace),
         route=untold(request, trace),
         billed_tokens=usage.total_tokens,
         warnings=tuple(trace.warnings),
     )
 
 
-def _record(
+def record(
     gateway: Gateway,
     request: Request,
     principal: Principal,
@@ -226,6 +227,7 @@ def _record(
     error: str | None,
     answer: Answer,
 ) -> None:
+    """Make an answer an event and a decision, and hand them to the journal."""
     event = _event(request.terms, principal, trace, answer)
     hit = answer.hit
     event = msgspec.structs.replace(

@@ -27,12 +27,17 @@ CONTRACTS = (
     "TransformContract",
     "VectorStoreContract",
 )
+_HOMES = {
+    "EmbedderContract": "vector_contracts",
+    "StorageContract": "storage_contract",
+    "VectorStoreContract": "vector_contracts",
+}
 __all__ = ("ASK", "EMBEDDING_MODEL", "HERE", "MODEL", "PARIS", "THERE", *CONTRACTS)
 
 
 def __getattr__(name: str) -> Any:
     """The contracts need pytest, which the scripted upstream beside them must not."""
     if name in CONTRACTS:
-        home = "storage_contract" if name == "StorageContract" else "contracts"
+        home = _HOMES.get(name, "contracts")
         return getattr(import_module(f"asahi_kernel.testing.{home}"), name)
     raise AttributeError(name)
