@@ -48,7 +48,7 @@ class Own:
 
 @asynccontextmanager
 async def own(url: str, limit: int) -> AsyncIterator[Contestant]:
-    client = Client(url + "/v1", KEY, limit=limit, connect_timeout_s=5)
+    client = Client(url + "/v1", {"authorization": KEY["authorization"]}, limit=limit, connect_timeout_s=5)
     try:
         yield Own(client)
     finally:

@@ -79,6 +79,15 @@ class Run:
         outcome.wrong += not right
         return right
 
+    async def tell(self, key: bytes, question: Question) -> None:
+        """Let the tier have the answer, without being asked for it."""
+        self.meanings[question.text] = question.meaning
+        await self.tier.put(key, asking(question.text), ORG, answering(question.meaning))
+
+    async def served(self, key: bytes, text: str) -> bool:
+        """Whether the tier answers this text, with whatever."""
+        return await self.tier.get(key, asking(text), ORG) is not None
+
     async def drive(self, questions: Sequence[Question]) -> Outcome:
         every = max(1, len(questions) // 50)
         for number, question in enumerate(questions, 1):
@@ -88,6 +97,12 @@ class Run:
         await self._catch_up(None)
         self.outcome.reasons = dict(self.tier.reasons)
         return self.outcome
+
+    def close(self) -> None:
+        """Give up what is still to be checked."""
+        for _, work in self._waiting:
+            work.close()
+        self._waiting.clear()
 
     async def _catch_up(self, now: int | None) -> None:
         while self._waiting and (now is None or self._waiting[0][0] <= now):

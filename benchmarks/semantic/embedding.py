@@ -8,9 +8,10 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
+from msgspec import Struct
+
 from asahi_semantic.embedder import LocalEmbedder, load
 from benchmarks.semantic.truth import intents, pairs
-from msgspec import Struct
 
 
 class Figures(Struct, kw_only=True):

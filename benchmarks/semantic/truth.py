@@ -10,6 +10,7 @@ import hashlib
 import json
 import random
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,7 @@ def stream(questions: list[Question], length: int, order: int) -> list[Question]
     return shuffled[:length]
 
 
+@cache
 def answer_of(meaning: str) -> str:
     """What a model that knows the truth answers: one text for each meaning, unlike every other in words and numbers."""
     draw = random.Random(meaning)

@@ -76,7 +76,7 @@ class Clients:
     async def _ask(self, mark: str) -> None:
         await asyncio.sleep(self._dice.random() * 0.5)
         stream = self._dice.random() < 0.5
-        shape = f"mark={mark} tokens={self._dice.randint(4, 40)} latency_ms={self._dice.randint(0, 1500)} pace_ms=25"
+        shape = f"mark={mark} tokens={self._dice.randint(4, 40)} latency_ms={self._dice.randint(0, 3_000)} pace_ms=50"
         text = f"[[fakeup: {shape}]] {mark} " + "word " * self._dice.randint(1, 60)
         body = json.dumps({"model": "m", "messages": [{"role": "user", "content": text}], "stream": stream}).encode()
         head = (
@@ -126,7 +126,7 @@ async def round_of(folder: Path, tree: dict[str, Any], requests: int, number: in
     with gateway(folder, tree) as served:
         clients = Clients(int(served.url.rsplit(":", 1)[1]), dice)
         storm = asyncio.ensure_future(clients.storm([f"r{number}n{index}" for index in range(requests)]))
-        await asyncio.sleep(dice.uniform(0.3, 2.5))
+        await asyncio.sleep(dice.uniform(0.5, 6.0))
         served.process.send_signal(signal.SIGKILL)
         served.process.wait()
         await storm

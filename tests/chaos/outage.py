@@ -122,7 +122,12 @@ def told(found: Outage, frozen_s: float, rate: float) -> str:
         "caught up after": f"{found.catch_up_s:.2f} s",
     }
     head = f"PostgreSQL frozen for {frozen_s:g} s at {rate:g} requests/s, then killed and restarted\n"
-    return head + "\n".join(f"  {name:<27} {value}" for name, value in extra.items()) + "\n" + report(found, "", 1, 0)
+    return (
+        head
+        + "\n".join(f"  {name:<27} {value}" for name, value in extra.items())
+        + "\n"
+        + report(found, "", 1, 0).partition("\n")[2]
+    )
 
 
 def main() -> int:

@@ -49,6 +49,11 @@ VENDORS = {
         count="/v1/messages/count_tokens",
         embeds=False,
     ),
+    "cohere": Vendor(
+        lambda url: {"type": "cohere", "api_key": "sk-vendor", "base_url": url},
+        chat="/v2/chat",
+        embed="/v2/embed",
+    ),
     "compatible": Vendor(
         lambda url: {"type": "openai", "api_key": "", "base_url": f"{url}/v1"},
         chat="/v1/chat/completions",
@@ -115,7 +120,7 @@ FEATURES = {
     "openai n=2": Feature("openai", "chat", {"n": 2}, ('"n":2',), "two"),
     "openai logit_bias": Feature("openai", "chat", {"logit_bias": {"4242": 5}}, ("4242",)),
     "openai reasoning_effort": Feature("openai", "chat", {"reasoning_effort": "low"}, ("reasoning_effort",)),
-    "openai embeddings": Feature("openai", "embeddings", {"dimensions": 64}, ("64",), "vectors"),
+    "openai embeddings": Feature("openai", "embeddings", {"dimensions": 256}, ("256",), "vectors"),
     "openai responses": Feature(
         "openai",
         "responses",
@@ -171,17 +176,20 @@ _ANTHROPIC_WIRE = (422, "does not speak the anthropic wire")
 #: What is refused, with the status and a part of the reason. Every other cell must be answered.
 REFUSED: dict[tuple[str, str], tuple[int, str]] = {
     ("openai seed", "anthropic"): (422, "knows no seed"),
-    ("openai n=2", "anthropic"): (422, "gives one answer, not n"),
-    ("openai file", "anthropic"): (422, "takes no file parts"),
-    ("openai logit_bias", "anthropic"): _OPENAI_WIRE,
-    ("openai reasoning_effort", "anthropic"): _OPENAI_WIRE,
-    ("openai responses effort", "anthropic"): _OPENAI_WIRE,
+    ("openai forced tool", "cohere"): (422, "cannot be told which tool to call"),
+    **{("openai n=2", vendor): (422, "gives one answer, not n") for vendor in ("anthropic", "cohere")},
+    **{("openai file", vendor): (422, "takes no file parts") for vendor in ("anthropic", "cohere")},
+    **{
+        (f"openai {feature}", vendor): _OPENAI_WIRE
+        for feature in ("logit_bias", "reasoning_effort", "responses effort")
+        for vendor in ("anthropic", "cohere")
+    },
     ("openai embeddings", "anthropic"): (400, "does not embed"),
     **{("openai responses web_search", vendor): (400, "built-in tools") for vendor in VENDORS},
     **{("openai responses state", vendor): (400, "no response is kept") for vendor in VENDORS},
     **{
         (f"anthropic {feature}", vendor): _ANTHROPIC_WIRE
         for feature in ("document", "thinking", "cache_control")
-        for vendor in ("openai", "compatible")
+        for vendor in ("openai", "cohere", "compatible")
     },
 }

@@ -88,7 +88,7 @@ def text_of(feature, answer):
     if feature.check == "stream":
         return _streamed(kind, list(answer))
     if feature.check == "vectors":
-        assert len(answer.data[0].embedding) == 64
+        assert len(answer.data[0].embedding) == 256
         return str(answer.data[0].embedding)
     if feature.check == "count":
         assert answer.input_tokens > 0

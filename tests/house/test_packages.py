@@ -14,7 +14,20 @@ from tests.house.tree import ROOT, Package, imports, modules, packages, project
 
 KERNEL = "asahi_kernel"
 #: What an installed plugin must not load before it is opened. Importing one of these costs from 50 ms to seconds.
-HEAVY = ("aiohttp", "aiosqlite", "anthropic", "asyncpg", "cohere", "httpx", "litestar", "openai", "piccolo", "uvicorn")
+HEAVY = (
+    "aiohttp",
+    "aiosqlite",
+    "anthropic",
+    "asyncpg",
+    "cohere",
+    "httpx",
+    "litestar",
+    "numpy",
+    "openai",
+    "piccolo",
+    "usearch",
+    "uvicorn",
+)
 
 each_package = pytest.mark.parametrize("package", packages(), ids=lambda package: package.name)
 each_entry = pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from asahi_kernel.testing import (
 )
 from asahi_kernel.testing.contracts import KEY
 
+NOT_THE_MOCK = {"count tokens": "has no tokeniser", "answer in batches": "is free already"}
 GOOD = "a-long-random-key-0123456789"
 
 
@@ -42,6 +43,7 @@ class TestMemoryCounter(CounterContract):
 
 class TestMock(ProviderContract):
     factory = mock.MOCK
+    cannot = NOT_THE_MOCK
 
 
 class TestEmbeddingMock(EmbeddingProviderContract):
@@ -59,6 +61,7 @@ class TestBrokenEmbeddingMock(EmbeddingProviderContract):
 
 class TestBrokenMock(ProviderContract):
     factory = mock.MOCK
+    cannot = NOT_THE_MOCK
     config = {"faults": [{"call": 1, "status": 500}]}
     broken = ASK
     test_a_completion_has_text_and_usage = None

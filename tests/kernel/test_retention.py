@@ -7,7 +7,9 @@ import pytest
 from tests.kernel.kit import gateway_of
 
 from asahi_kernel.builtins import retention
+from asahi_kernel.builtins.memory_storage import MemoryStorage
 from asahi_kernel.records import Settled
+from asahi_kernel.repositories.work import Body
 from asahi_kernel.testing import ServiceContract
 from asahi_kernel.testing.samples import decision, event
 
@@ -46,3 +48,14 @@ async def test_a_storage_that_fails_is_swept_another_day(monkeypatch, caplog):
 
 class TestRetention(ServiceContract):
     factory = retention.RETENTION
+
+
+async def test_what_has_an_end_of_its_own_is_forgotten_too():
+    storage, now = MemoryStorage(10), datetime.now(UTC)
+    body = Body(request_id="old", org_id="here", subject="here", expires_at=now)
+    later = Body(request_id="new", org_id="here", subject="here", expires_at=now + timedelta(seconds=1))
+    await storage.repositories.bodies.save(body)
+    await storage.repositories.bodies.save(later)
+    assert await retention.sweep(storage, 365, now) == 0
+    assert await storage.repositories.bodies.get("here", "old") is None
+    assert await storage.repositories.bodies.get("here", "new") == later

@@ -303,10 +303,10 @@ def test_strict_fields_refuse_what_is_new(fields, param):
 
 
 def test_a_flood_of_unknown_fields_is_refused_at_once():
-    started = time.perf_counter()
+    started = time.process_time()
     error = refusal(**{f"quality_{n}_threshol": 1 for n in range(50_000)})
     assert error.code == "unknown_field"
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_what_the_sdk_answers_may_be_sent_back():

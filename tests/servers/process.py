@@ -106,7 +106,7 @@ def run(command: Sequence[str], folder: Path) -> None:
 
 def new_folder(name: str) -> Path:
     """A folder of its own that the server's user can reach."""
-    folder = Path(tempfile.mkdtemp(prefix=f"asahi-{name}-", dir="/tmp" if os.access("/tmp", os.W_OK) else None))
+    folder = Path(tempfile.mkdtemp(prefix=f"asahi-{name}-"))
     if os.getuid() == 0:
         os.chown(folder, *_nobody())
     return folder

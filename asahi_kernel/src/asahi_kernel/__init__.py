@@ -15,6 +15,7 @@ from asahi_kernel.factory import Config, Factory, Report, Secret
 from asahi_kernel.hookspecs import hookimpl
 from asahi_kernel.types import (
     Allowance,
+    Batch,
     Candidate,
     Choice,
     Chunk,
@@ -40,6 +41,7 @@ from asahi_kernel.types import (
 __all__ = (
     "Allowance",
     "AsahiError",
+    "Batch",
     "Candidate",
     "Choice",
     "Chunk",

@@ -12,10 +12,12 @@ from asahi_kernel.types import Chunk, Completion, Hit, Usage
 
 
 class Bill(Struct, frozen=True, kw_only=True):
-    """The money of one request in nUSD. `cost` None means that the price is unknown; `saved_by` sums to `saved`."""
+    """The money of one request in nUSD. `cost` None means that the price is unknown; `saved_by` sums to `saved`.
+    `baseline_usage` is what `baseline_cost` is the price of."""
 
     cost: int | None = 0
     baseline_cost: int = 0
+    baseline_usage: Usage = Usage()
     overhead_cost: int = 0
     saved: int = 0
     saved_by: Mapping[str, int] = {}

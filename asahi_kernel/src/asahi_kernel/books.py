@@ -24,8 +24,8 @@ def counted(request: Request, completion: Completion, candidate: Candidate, draf
     Missing, negative, absurd or less than what was delivered never lowers spend; our count is flagged.
     """
     usage = completion.usage
-    if not _believable(usage, request, completion, draft):
-        usage = _own_count(request, completion, draft)
+    if not believable(usage, request, completion, draft):
+        usage = own_count(request, completion, draft)
         trace.warn("usage_estimated")
     return msgspec.structs.replace(
         completion, model=candidate.name, provider=candidate.model.provider, usage=usage, quality=candidate.quality
@@ -36,12 +36,13 @@ def partial(request: Request, draft: Draft) -> Completion:
     """What a broken or abandoned stream gave, counted by us unless the provider already said."""
     completion = draft.completion()
     usage = completion.usage
-    if not _believable(usage, request, completion, draft):
-        usage = _own_count(request, completion, draft)
+    if not believable(usage, request, completion, draft):
+        usage = own_count(request, completion, draft)
     return msgspec.structs.replace(completion, usage=usage)
 
 
-def _believable(usage: Usage | None, request: Request, completion: Completion, draft: Draft) -> bool:
+def believable(usage: Usage | None, request: Request, completion: Completion, draft: Draft) -> bool:
+    """Whether a bill may rest on what a provider counted."""
     if not isinstance(usage, Usage):
         return False
     parts = (
@@ -65,8 +66,8 @@ def _believable(usage: Usage | None, request: Request, completion: Completion, d
     )
 
 
-def _own_count(request: Request, completion: Completion, draft: Draft) -> Usage:
-    """Every streamed piece is at least a token, and four bytes of text are about one."""
+def own_count(request: Request, completion: Completion, draft: Draft) -> Usage:
+    """Our own count. Every streamed piece is at least a token, and four bytes of text are about one."""
     output = max(draft.pieces, -(-_size(completion) // 4))
     return Usage(max(1, count_input(request)), output, source="estimated")
 

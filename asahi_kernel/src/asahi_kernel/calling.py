@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias, get_args
 
 from asahi_kernel import books
 from asahi_kernel.draft import Draft
-from asahi_kernel.errors import (
-    Aborted,
-    AsahiError,
-    DeadlineExceeded,
-    Exhausted,
-    Invalid,
-    ProviderError,
-    ProviderFailed,
-    Unavailable,
-)
+from asahi_kernel.errors import Aborted, AsahiError, ProviderError
+from asahi_kernel.hedge import Hedge, close_stream
+from asahi_kernel.holdout import HELD_OUT
+from asahi_kernel.outcomes import Broken, told, verdict
 from asahi_kernel.records import Attempt
 from asahi_kernel.resilience.retry import backoff
 from asahi_kernel.settlement import pledge
@@ -27,7 +22,7 @@ from asahi_kernel.types import Candidate, Chunk, Completion, FinishReason, Usage
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
     from asahi_kernel.outlet import Outlet
-    from asahi_kernel.protocols import Provider, StreamingProvider
+    from asahi_kernel.protocols import Provider
     from asahi_kernel.relay import Relay
     from asahi_kernel.trace import Trace
     from asahi_kernel.types import Model, Principal, Request
@@ -36,16 +31,13 @@ if TYPE_CHECKING:
     Ask: TypeAlias = Callable[[Provider, Model, Request], Awaitable[Completion]]
 
 
+log = logging.getLogger(__name__)
 _REASONS = frozenset(get_args(FinishReason))
 _USAGE = (Usage, type(None))
 #: What a vendor answers when it is the credential that is at fault or at its limit.
 _CREDENTIAL = frozenset({401, 429})
 #: The idle timer is moved only when it has fallen behind by this much: moving it on every chunk costs too much.
 _REARM_S = 0.5
-
-
-class Broken(ProviderFailed):
-    """The provider failed after the client had the first byte: nothing may be retried or spliced any more."""
 
 
 async def complete(provider: Provider, model: Model, request: Request) -> Completion:
@@ -95,13 +87,15 @@ class _Calls:
     ) -> None:
         self._gateway = gateway
         self._ask = ask
-        self._request = request
+        self._request = self._sending = request
         self._principal = principal
         self._org = principal.org
         self._trace = trace
         self._relay = relay
         self._deadline = deadline
         self._sent = False
+        self._offset_ms = 0.0
+        self._hedge = Hedge(gateway, request, principal, trace, streamed=relay is not None)
         self._failures: list[ProviderError] = []
         self._resting: list[Upstream] = []
 
@@ -122,6 +116,7 @@ class _Calls:
         """Try one candidate, with retries; None when it is given up."""
         upstream = self._gateway.upstreams[candidate.model.provider]
         limits = upstream.resilience
+        self._sending = self._prepared(upstream, candidate)
         if not self._deadline:
             self._deadline = time.monotonic() + (limits.timeout_s if self._relay is None else limits.stream_timeout_s)
         for attempt in range(1, limits.max_retries + 2):
@@ -142,6 +137,17 @@ class _Calls:
             await asyncio.sleep(wait_s)
         return None
 
+    def _prepared(self, upstream: Upstream, candidate: Candidate) -> Request:
+        """The request with markers for the vendor's cache of prompts. Fails open: it goes as it is."""
+        if upstream.marking is None or self._trace.arm == HELD_OUT:
+            return self._request
+        try:
+            return self._gateway.prompt_cache.prepare(self._org, upstream.marking, candidate.model, self._request)
+        except Exception as error:  # noqa: BLE001 - fails open
+            self._gateway.faults[f"prompt_cache.{upstream.name}"] += 1
+            log.warning("prompt cache of %s failed: %s", upstream.name, type(error).__name__)
+            return self._request
+
     def _wait_s(self, upstream: Upstream, attempt: int, failure: ProviderError) -> float:
         limits = upstream.resilience
         wait_s = backoff(attempt, limits.backoff_base_s, limits.backoff_cap_s, failure.retry_after)
@@ -152,6 +158,7 @@ class _Calls:
         draft = Draft(candidate.name)
         self._trace.model = candidate.name
         self._sent = False
+        self._offset_ms = self._trace.elapsed_ms()
         try:
             await pledge(self._gateway, self._request, self._principal, self._trace, candidate)
             if self._relay is not None:
@@ -167,11 +174,21 @@ class _Calls:
             if self._sent:
                 self._note(candidate, begun, "aborted", books.partial(self._request, draft))
             raise
-        outlet.breaker.succeed()
+        if (loser := self._hedge.settle(outlet, completion)) is not None:
+            self._note(candidate, begun, "hedged", loser)
         upstream.answered = True
         self._trace.inexact = not draft.exact
         self._note(candidate, begun, "ok", completion)
+        self._learn(candidate, completion)
         return completion
+
+    def _learn(self, candidate: Candidate, completion: Completion) -> None:
+        found, usage = self._trace.findings, completion.usage
+        task = found.task if found else self._request.terms.task_type or "general"
+        if usage is not None and self._request.n == 1:
+            begun = self._trace.ttft_ms - self._offset_ms if self._trace.ttft_ms is not None else None
+            streamed = self._relay is not None
+            self._gateway.learned.note(candidate.name, task, usage.output_tokens, begun, streamed=streamed)
 
     def _counted(self, upstream: Upstream, candidate: Candidate, completion: Completion, draft: Draft) -> Completion:
         try:
@@ -183,7 +200,9 @@ class _Calls:
         try:
             self._sent = self._trace.dispatched = True
             async with asyncio.timeout(min(upstream.resilience.timeout_s, self._left())):
-                completion = await self._ask(outlet.provider, candidate.model, self._request)
+                completion = await self._hedge.sooner(
+                    upstream, outlet, candidate, lambda each: self._ask(each.provider, candidate.model, self._sending)
+                )
         except TimeoutError:
             raise ProviderError("the provider did not answer in time", timed_out=True) from None
         except (ProviderError, asyncio.CancelledError):
@@ -203,7 +222,7 @@ class _Calls:
             relay.replay(completion)
             return completion
         try:
-            await self._pump(upstream, outlet.streaming, candidate, draft, relay)
+            await self._pump(upstream, outlet, candidate, draft, relay)
             completion = draft.completion()
         except TimeoutError:
             if relay.abandoned or relay.full:
@@ -217,9 +236,7 @@ class _Calls:
             raise ProviderError("the provider's stream ended before the answer did")
         return completion
 
-    async def _pump(
-        self, upstream: Upstream, provider: StreamingProvider, candidate: Candidate, draft: Draft, relay: Relay
-    ) -> None:
+    async def _pump(self, upstream: Upstream, outlet: Outlet, candidate: Candidate, draft: Draft, relay: Relay) -> None:
         limits = upstream.resilience
         streams = self._gateway.settings.streams
         abort = streams.on_disconnect == "abort"
@@ -230,7 +247,7 @@ class _Calls:
             if relay.abandoned and abort:
                 raise Aborted("the client left")
             self._sent = self._trace.dispatched = True
-            source = provider.stream(candidate.model, self._request)
+            source = await self._hedge.stream(upstream, outlet, candidate, self._sending)
             try:
                 async for chunk in source:
                     if not _sound(chunk):
@@ -250,7 +267,7 @@ class _Calls:
                         limit.reschedule(idle)
             finally:
                 relay.on_abandon = None
-                await _close(source)
+                await close_stream(source)
 
     def _failed(self, outlet: Outlet, candidate: Candidate, draft: Draft, begun: float, error: ProviderError) -> None:
         self._failures.append(error)
@@ -268,7 +285,9 @@ class _Calls:
         if error.status is None and generated is None and not error.busy:
             self._trace.warn("charge_unknown")
         if self._relay is not None and self._relay.started:
-            raise Broken(f"the provider's stream broke off: {error.message}", details={"attempts": self._told()})
+            raise Broken(
+                f"the provider's stream broke off: {error.message}", details={"attempts": told(self._trace.attempts)}
+            )
 
     def _note(
         self,
@@ -301,41 +320,8 @@ class _Calls:
 
     def verdict(self) -> AsahiError:
         """What all the failures together mean for the client."""
-        told = {"attempts": self._told()}
-        if not self._failures:
-            wait_s = min((upstream.wait_s() for upstream in self._resting), default=30.0)
-            return Unavailable(
-                "every provider that could answer is resting after failures",
-                code="no_provider",
-                retry_after=max(1.0, wait_s),
-                details=told,
-            )
-        last = self._failures[-1]
-        if last.rejected:
-            return Invalid(f"the provider refused the request: {last.message}", details=told)
-        if all(failure.status == 429 for failure in self._failures):
-            waits = [failure.retry_after for failure in self._failures if failure.retry_after is not None]
-            return Exhausted(
-                "the provider's own rate limit is reached", retry_after=min(waits, default=1.0), details=told
-            )
-        if all(failure.busy for failure in self._failures):
-            return Unavailable("every connection to the provider is in use", retry_after=1, details=told)
-        if last.timed_out or self._left() <= 0:
-            return DeadlineExceeded("no provider answered in time", details=told)
-        if all(failure.status in {503, 529} for failure in self._failures):
-            return Unavailable("the provider is overloaded", code="no_provider", retry_after=1, details=told)
-        return ProviderFailed(f"every attempt failed; the last one: {last.message}", details=told)
-
-    def _told(self) -> list[dict[str, object]]:
-        return [
-            {
-                "provider": attempt.provider,
-                "model": attempt.model,
-                "outcome": attempt.outcome,
-                "status": attempt.http_status,
-            }
-            for attempt in self._trace.attempts
-        ]
+        rests_s = min((upstream.wait_s() for upstream in self._resting), default=30.0)
+        return verdict(self._failures, rests_s, self._trace.attempts, expired=self._left() <= 0)
 
     def _left(self) -> float:
         return self._deadline - time.monotonic()
@@ -344,11 +330,6 @@ class _Calls:
 def _bug(upstream: Upstream, error: Exception) -> ProviderError:
     """A provider that raises anything but `ProviderError` broke its contract; it fails like any other provider."""
     return ProviderError(f"provider {upstream.name!r} failed with {type(error).__name__}", retryable=False)
-
-
-async def _close(source: AsyncIterator[Chunk]) -> None:
-    if isinstance(source, AsyncGenerator):
-        await source.aclose()
 
 
 def _spoken(completion: Completion) -> bool:

@@ -17,8 +17,10 @@ from asahi_kernel.errors import AsahiError, ConfigError, Unavailable
 from asahi_kernel.factory import Factory, Secret
 from asahi_kernel.fingerprint import Salts
 from asahi_kernel.journal import Journal
+from asahi_kernel.learned import Learned
 from asahi_kernel.outlet import Outlet
 from asahi_kernel.plugins import Plugins
+from asahi_kernel.prompt_cache import PromptCache
 from asahi_kernel.protocols import (
     Authenticator,
     CacheTier,
@@ -106,7 +108,9 @@ class Gateway:
         self.admission = Admission(api.max_inflight, api.max_queue, api.queue_timeout_s)
         self.reading = asyncio.Semaphore(api.max_inflight)
         self.flights = Flights()
+        self.prompt_cache = PromptCache(settings.prompt_cache)
         self.retries = RetryBudget()
+        self.learned = Learned(settings.pricing.expected_output_samples)
         self.salts = Salts(secrets.token_bytes(32))
         self.holdout_key = b""
         self.faults: Counter[str] = Counter()

@@ -33,12 +33,14 @@ class Charge(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Basis(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What an entry's money is computed from: the billed calls, and the input and output tokens that are priced at the
-    baseline model. Without a price for that one the baseline is the cost itself: nothing is claimed as saved."""
+    """What an entry's money is computed from: the billed calls, and the usage that is priced at the baseline model.
+
+    Without a price for that one the baseline is the cost itself: nothing is claimed as saved.
+    """
 
     charges: tuple[Charge, ...] = ()
     baseline_model: str | None = None
-    baseline_tokens: tuple[int, int] = (0, 0)
+    baseline_usage: Usage = Usage()
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -97,7 +99,7 @@ def basis(event: Event) -> Basis:
         for attempt in event.attempts
         if attempt.billed
     )
-    return Basis(charges=charges, baseline_model=event.baseline_model, baseline_tokens=event.baseline_tokens)
+    return Basis(charges=charges, baseline_model=event.baseline_model, baseline_usage=event.baseline_usage)
 
 
 class Book(Struct, frozen=True, kw_only=True):
@@ -145,7 +147,7 @@ def _price_fault(entry: Entry, book: Book | None) -> str:
             return f"entry {entry.seq}: a call of {charge.model!r} cost {prices.cost(charge.usage, charge.share)}"
     named = entry.usage.baseline_model
     baseline = None if named is None else book.prices.get(named)
-    before = entry.cost if baseline is None else baseline.plain(*entry.usage.baseline_tokens)
+    before = entry.cost if baseline is None else baseline.cost(entry.usage.baseline_usage)
     if entry.baseline_cost and before != entry.baseline_cost:
         return f"entry {entry.seq}: the baseline is {before}, not {entry.baseline_cost}"
     return ""

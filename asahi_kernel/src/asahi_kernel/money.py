@@ -36,13 +36,16 @@ class Prices(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def cost(self, usage: Usage, share: int = 1_000) -> int:
         """The bill for a usage in nUSD, rounded up once. `share` is what is asked of the price, in thousandths: a
         batch API asks 500."""
+        return -(-self._total(usage) * share // (_SCALE * 1_000))
+
+    def _total(self, usage: Usage) -> int:
         prices = self.reached(usage.input_tokens) if self.tiers else self
         read = prices.input if prices.cache_read is None else prices.cache_read
         write = prices.input if prices.cache_write is None else prices.cache_write
         write_1h = write if prices.cache_write_1h is None else prices.cache_write_1h
         thought = prices.output if prices.reasoning is None else prices.reasoning
         fresh = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
-        total = (
+        return (
             fresh * prices.input
             + usage.cached_tokens * read
             + (usage.cache_write_tokens - usage.cache_write_1h_tokens) * write
@@ -50,7 +53,6 @@ class Prices(Struct, frozen=True, kw_only=True, omit_defaults=True):
             + (usage.output_tokens - usage.reasoning_tokens) * prices.output
             + usage.reasoning_tokens * thought
         )
-        return -(-total // _SCALE) if share == 1_000 else -(-total * share // (_SCALE * 1_000))
 
     def plain(self, input_tokens: int, output_tokens: int) -> int:
         """The bill at the uncached prices in nUSD, rounded up once."""

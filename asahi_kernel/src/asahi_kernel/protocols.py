@@ -6,7 +6,7 @@ when it opens. Every method that touches data takes the principal or the org: le
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
         Settled,
         Totals,
     )
-    from asahi_kernel.rollups import Granularity, Rollup
+    from asahi_kernel.rollups import Dimension, Granularity, Rollup
     from asahi_kernel.types import (
         Allowance,
+        Batch,
         Candidate,
         Chunk,
         Completion,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         Hit,
         Match,
         Model,
+        Place,
         Principal,
         Request,
         Vector,
@@ -84,6 +86,33 @@ class CountingProvider(Protocol):
 
 
 @runtime_checkable
+class MarkingProvider(Protocol):
+    """A provider whose vendor keeps the beginning of a prompt, for `kept_s` seconds after its last use, only where the
+    request marks it, at `most_markers` places and not below `least_tokens`. `mark` adds the markers at places that can
+    bear one. Asked for each call, so both must be quick."""
+
+    most_markers: int
+    kept_s: float
+
+    def least_tokens(self, model: Model) -> int: ...
+    def mark(self, request: Request, places: Sequence[Place]) -> Request: ...
+
+
+@runtime_checkable
+class BatchProvider(Protocol):
+    """A provider whose vendor answers many requests at its leisure, for less.
+
+    `members` are requests with ids of their own, of letters, digits, `-` and `_`, at most 64, no two alike. `submit`
+    gives the vendor's id of the batch, under which it can be asked for after a restart too. Members are answered in any
+    order and fail one by one. All three raise `ProviderError`, and try nothing twice.
+    """
+
+    async def submit(self, model: Model, members: Sequence[tuple[str, Request]]) -> str: ...
+    async def poll(self, model: Model, batch_id: str) -> Batch: ...
+    async def cancel(self, batch_id: str) -> None: ...
+
+
+@runtime_checkable
 class EmbeddingProvider(Protocol):
     """A provider whose models with the capability `embeddings` turn texts into vectors.
 
@@ -116,20 +145,6 @@ class VectorStore(Protocol):
     async def upsert(self, namespace: str, key: str, vector: Vector, payload: bytes) -> None: ...
     async def nearest(self, namespace: str, vector: Vector, limit: int) -> Sequence[Match]: ...
     async def delete(self, namespace: str, keys: Sequence[str] | None = None) -> int: ...
-
-
-@runtime_checkable
-class BatchingStore(VectorStore, Protocol):
-    """A vector store that takes many rows (key, vector, payload) at once. All of them or, on an error, perhaps some."""
-
-    async def upsert_many(self, namespace: str, rows: Sequence[tuple[str, Vector, bytes]]) -> None: ...
-
-
-@runtime_checkable
-class CountingStore(VectorStore, Protocol):
-    """A vector store that knows how many vectors a namespace holds."""
-
-    async def count(self, namespace: str) -> int: ...
 
 
 class CacheTier(Protocol):
@@ -285,6 +300,25 @@ class Rollups(Protocol):
     """Usage summed up by time bucket, over the buckets that start in `[start, end)`."""
 
     def between(self, org: str, granularity: Granularity, start: datetime, end: datetime) -> AsyncIterator[Rollup]: ...
+
+
+@runtime_checkable
+class GroupingRollups(Rollups, Protocol):
+    """Rollups that are summed up where they lie: a month of many users is then a few rows, not a hundred thousand."""
+
+    async def grouped(
+        self,
+        org: str,
+        granularity: Granularity,
+        start: datetime,
+        end: datetime,
+        by: Collection[Dimension],
+        *,
+        detail: bool = False,
+    ) -> Sequence[Rollup]:
+        """Over the buckets that start in `[start, end)`, told apart by these dimensions alone, in no order. What is not
+        in `by` is empty in the keys; without `bucket` theirs is `start`. `saved_by` and `sketch` are empty but with
+        `detail`, which reads far more."""
 
 
 class Ledger(Protocol):

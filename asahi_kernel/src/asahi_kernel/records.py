@@ -40,8 +40,8 @@ class Attempt(Struct, frozen=True, kw_only=True):
 class Event(Struct, frozen=True, kw_only=True):
     """One request, whatever its attempts, joins and fallbacks. Money is nUSD; `cost` None means the price is unknown.
 
-    Tokens are those of the answer, also on hits; `billed_tokens` are what a provider billed now. On hits
-    `model_selected` and `provider` name who produced the stored answer.
+    Tokens are those of the answer, also on hits; `billed_tokens` are what a provider billed now, `baseline_usage` what
+    the baseline is the price of. On hits `model_selected` and `provider` name who produced the stored answer.
     """
 
     request_id: str
@@ -78,7 +78,7 @@ class Event(Struct, frozen=True, kw_only=True):
     overhead_cost: int = 0
     saved: int = 0
     baseline_model: str | None = None
-    baseline_tokens: tuple[int, int] = (0, 0)
+    baseline_usage: Usage = Usage()
     price_version: str | None = None
     saved_by: Mapping[str, int] = {}
     techniques: tuple[str, ...] = ()

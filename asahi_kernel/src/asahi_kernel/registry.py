@@ -13,7 +13,7 @@ from asahi_kernel.errors import ConfigError, Invalid
 from asahi_kernel.ledger import Book
 from asahi_kernel.money import Prices, per_million
 from asahi_kernel.settings import ModelProfile, Settings
-from asahi_kernel.types import Model
+from asahi_kernel.types import Model, Request
 
 
 def _reference(
@@ -67,9 +67,13 @@ CATALOGUE = (
 )
 
 
-def _prior(name: str, provider: str, latency: float, quality: float, context: int, output: int) -> ModelProfile:
+def _prior(
+    name: str, provider: str, latency: float, quality: float, context: int, output: int, *, blind: bool = False
+) -> ModelProfile:
+    seeing = {"capabilities": ("tools", "json_schema", "streaming")} if blind else {}
     return msgspec.convert(
         {
+            **seeing,
             "name": name,
             "provider": provider,
             "avg_latency_ms": latency,
@@ -93,6 +97,10 @@ FURTHER = (
     _prior("gemini-2.5-flash", "google", 150, 4.2, 1_048_576, 65_536),
     _prior("gemini-2.0-flash", "google", 120, 4.0, 1_048_576, 8_192),
     _prior("gemini-2.0-flash-lite", "google", 80, 3.5, 1_048_576, 8_192),
+    _prior("command-a-03-2025", "cohere", 250, 4.2, 256_000, 8_000, blind=True),
+    _prior("command-r-plus-08-2024", "cohere", 300, 3.9, 128_000, 4_000, blind=True),
+    _prior("command-r-08-2024", "cohere", 180, 3.6, 128_000, 4_000, blind=True),
+    _prior("command-r7b-12-2024", "cohere", 120, 3.2, 128_000, 4_000, blind=True),
 )
 
 
@@ -136,6 +144,11 @@ class Registry:
             source=", ".join(sorted({model.price_source for model in self.models})),
             prices={model.name: model.prices for model in self.models if model.prices is not None},
         )
+
+    def baseline_of(self, request: Request) -> Model | None:
+        """The model the caller would have used: the named one, else the configured or best one."""
+        named = request.model or request.terms.baseline
+        return self.baseline if named is None else self.by_name.get(named)
 
     def _embedding(self, name: str | None) -> Model | None:
         embedding = {model.name: model for model in self.models if model.embeds}

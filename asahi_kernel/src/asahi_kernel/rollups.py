@@ -7,7 +7,7 @@ microseconds, quality in thousandths.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Literal, TypeAlias, TypeVar
 
@@ -18,6 +18,8 @@ from asahi_kernel.records import OWN, Event, Totals
 N = TypeVar("N", str, int)
 Granularity: TypeAlias = Literal["minute", "hour", "day"]
 GRANULARITIES: tuple[Granularity, ...] = ("minute", "hour", "day")
+#: What sums can be told apart by.
+Dimension: TypeAlias = Literal["bucket", "user_id", "key_id", "model", "task_type", "agent_type", "cache_tier"]
 #: Relative error of a percentile read from a sketch (DDSketch, arXiv 1908.10693).
 ACCURACY = 0.01
 _GAMMA = (1 + ACCURACY) / (1 - ACCURACY)
@@ -136,6 +138,32 @@ def merge(into: Sums, other: Sums) -> None:
         setattr(into, name, getattr(into, name) + getattr(other, name))
     _add(into.saved_by, other.saved_by)
     _add(into.sketch, other.sketch)
+
+
+def group(
+    rollups: Iterable[Rollup], start: datetime, by: Collection[Dimension], *, detail: bool = False
+) -> list[Rollup]:
+    """Rollups summed up over the dimensions that are not in `by`: those are empty then, and the bucket is `start`.
+    `saved_by` and `sketch` are summed up only with `detail`."""
+    found: dict[Key, Sums] = {}
+    for rollup in rollups:
+        key = rollup.key
+        grouped = Key(
+            granularity=key.granularity,
+            bucket=key.bucket if "bucket" in by else start,
+            org_id=key.org_id,
+            user_id=key.user_id if "user_id" in by else "",
+            key_id=key.key_id if "key_id" in by else "",
+            model=key.model if "model" in by else "",
+            task_type=key.task_type if "task_type" in by else "",
+            agent_type=key.agent_type if "agent_type" in by else "",
+            cache_tier=key.cache_tier if "cache_tier" in by else 0,
+        )
+        merge(found.setdefault(grouped, Sums()), rollup.sums)
+    if not detail:
+        for sums in found.values():
+            sums.saved_by, sums.sketch = {}, {}
+    return [Rollup(key, sums) for key, sums in found.items()]
 
 
 def add(totals: Totals, rollup: Rollup) -> None:

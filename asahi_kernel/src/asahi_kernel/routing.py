@@ -6,7 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from asahi_kernel.errors import AsahiError, NoRoute, PluginError, Unavailable
+from asahi_kernel.learned import ANY_TASK, Learned
 from asahi_kernel.money import count_input, expect_output, plain
 from asahi_kernel.types import Candidate, Model, Usage, Verdict
 
@@ -17,9 +20,13 @@ if TYPE_CHECKING:
     from asahi_kernel.types import Principal, Request
 
 
+#: No vendor's cache keeps a shorter beginning of a prompt, so no shorter one is written at a surcharge.
+_LEAST_WRITTEN = 1_024
+
+
 async def route(gateway: Gateway, request: Request, principal: Principal, trace: Trace) -> Sequence[Candidate]:
     """The candidates that may answer, best first, at least one."""
-    return await judge(gateway, request, principal, trace, consider(gateway.registry.chat, request))
+    return await judge(gateway, request, principal, trace, consider(gateway.registry.chat, request, gateway.learned))
 
 
 async def judge(
@@ -47,17 +54,25 @@ async def judge(
     return candidates
 
 
-def consider(models: Sequence[Model], request: Request) -> tuple[Candidate, ...]:
-    """Each model with its estimate for this request: the cost of the expected tokens, in nUSD."""
+def consider(models: Sequence[Model], request: Request, learned: Learned | None = None) -> tuple[Candidate, ...]:
+    """Each model with its estimate for this request: the cost of the expected tokens, in nUSD. Once enough answers of a
+    model were seen, for the task if the caller states one, their median length is expected."""
     tokens = count_input(request)
     output = expect_output(tokens, request.max_tokens)
     task = request.terms.task_type or "general"
+
+    def length(model: Model) -> int:
+        found = learned.output_tokens(model.name, request.terms.task_type or ANY_TASK) if learned else None
+        if found is None:
+            return output
+        return found if request.max_tokens is None else min(found, request.max_tokens)
+
     return tuple(
         Candidate(
             name=model.name,
             model=model,
             input_tokens=tokens,
-            cost=None if model.prices is None else model.prices.plain(tokens, output) * request.n,
+            cost=None if model.prices is None else model.prices.plain(tokens, length(model)) * request.n,
             quality=model.task_quality.get(task, model.quality_score),
             latency_ms=model.avg_latency_ms,
         )
@@ -66,20 +81,26 @@ def consider(models: Sequence[Model], request: Request) -> tuple[Candidate, ...]
 
 
 def worst_case(request: Request) -> Callable[[Candidate], int]:
-    """What a candidate may cost at most, in nUSD: a tenth more input than estimated, and all the output it may give."""
+    """What a candidate may cost at most, in nUSD: a tenth more input than estimated, all of it written to the vendor's
+    cache where that costs more, and all the output it may give."""
 
     def cost(candidate: Candidate) -> int:
-        prices, usage = candidate.model.prices, most_usage(request, candidate)
-        return 0 if prices is None else prices.plain(usage.input_tokens, usage.output_tokens)
+        prices = candidate.model.prices
+        return 0 if prices is None else prices.cost(most_usage(request, candidate))
 
     return cost
 
 
 def most_usage(request: Request, candidate: Candidate) -> Usage:
-    """The tokens behind the worst case."""
+    """The tokens behind the worst case: what is written to a vendor's cache costs more."""
     model = candidate.model
     most = min(request.max_tokens or model.max_output_tokens, model.max_output_tokens) * request.n
-    return Usage(-(-candidate.input_tokens * 11 // 10), most, source="estimated")
+    tokens, prices = -(-candidate.input_tokens * 11 // 10), model.prices
+    plain = Usage(tokens, most, source="estimated")
+    if prices is None or tokens < _LEAST_WRITTEN:
+        return plain
+    whole = msgspec.structs.replace(plain, cache_write_tokens=tokens, cache_write_1h_tokens=tokens)
+    return whole if prices.cost(whole) > prices.cost(plain) else plain
 
 
 def _note(trace: Trace, estimated: Sequence[Candidate]) -> None:

@@ -100,9 +100,19 @@ class Savings(Config, frozen=True):
 
 
 class Pricing(Config, frozen=True):
-    """`baseline_model` None means the registered model of the highest quality, ties to the cheaper."""
+    """`baseline_model` None means the registered model of the highest quality, ties to the cheaper. `batch_factor` is
+    the share of the price that a vendor with batches asks for a member of one."""
 
     baseline_model: str | None = None
+    batch_factor: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    expected_output_samples: Positive = 30
+
+
+class PromptCache(Config, frozen=True):
+    """The vendors' caches of prompts. With `auto` Asahi marks beginnings where that repays, at most `max_markers`."""
+
+    auto: bool = True
+    max_markers: Annotated[int, Meta(ge=1, le=16)] = 4
 
 
 class Streams(Config, frozen=True):
@@ -120,6 +130,15 @@ class BreakerSettings(Config, frozen=True):
     failure_rate: Annotated[float, Meta(gt=0, le=1)] = 0.5
     min_calls: Positive = 20
     first_probe_s: Seconds = 5
+
+
+class HedgingSettings(Config, frozen=True):
+    """A second call beside one that is slower than 95 % of those before it: for at most `share` of the calls, and
+    `max_cost_per_day` dollars a day for those that lose."""
+
+    enabled: bool = False
+    share: Annotated[float, Meta(gt=0, le=0.5)] = 0.05
+    max_cost_per_day: Annotated[float, Meta(ge=0)] = 1.0
 
 
 class Credential(Config, frozen=True):
@@ -143,6 +162,7 @@ class Resilience(Config, frozen=True):
     backoff_base_s: Seconds = 0.5
     backoff_cap_s: Seconds = 8
     breaker: BreakerSettings = BreakerSettings()
+    hedging: HedgingSettings = HedgingSettings()
 
 
 class Journal(Config, frozen=True):
@@ -187,6 +207,7 @@ class Settings(Config, frozen=True):
     routing: Routing = Routing()
     cache: Cache = Cache()
     governance: Governance = Governance()
+    prompt_cache: PromptCache = PromptCache()
     streams: Streams = Streams()
     journal: Journal = Journal()
     encryption: Encryption = Encryption()

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from asahi_kernel.answer import Answer, Bill, Route
-from asahi_kernel.choice import TECHNIQUES, alternatives, bounds_of, considered, notes, told, untold
+from asahi_kernel.bills import NOTHING, bill_of, billed_usage, failure_bill, sizes, vectors_bill
+from asahi_kernel.choice import alternatives, bounds_of, considered, notes, told, untold
 from asahi_kernel.errors import Aborted, AsahiError
 from asahi_kernel.money import count_input, expect_output
 from asahi_kernel.overhead import burdened
 from asahi_kernel.records import Attempt, Decision, Event, Settled, Status
 from asahi_kernel.routing import most_usage
-from asahi_kernel.types import Candidate, Completion, Hit, Model, Terms, Usage
+from asahi_kernel.types import Candidate, Completion, Hit, Terms, Usage
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
     from asahi_kernel.trace import Trace
     from asahi_kernel.types import Principal, Request
-
-_NOTHING = Usage()
 
 
 def settle(
@@ -29,8 +27,8 @@ def settle(
 ) -> Answer:
     """Close an answered request: journalled before this returns."""
     trace.mark("post_processing")
-    usage = completion.usage or _NOTHING
-    bill = burdened(_bill(gateway, request, trace, usage, hit), trace)
+    usage = completion.usage or NOTHING
+    bill = burdened(bill_of(gateway, request, trace, usage, hit), trace)
     answer = Answer(
         request_id=trace.request_id,
         timestamp=trace.timestamp,
@@ -63,8 +61,8 @@ def settle_embeddings(
     """Close an answered request for vectors. Its baseline is every text paid for at the same model; what the cache
     knew, or what stood in the request twice, is saved. `hit` is set when the cache knew all."""
     trace.mark("post_processing")
-    usage, model = told.usage or _NOTHING, gateway.registry.by_name[told.model]
-    bill = _vectors_bill(model, trace, usage)
+    usage, model = told.usage or NOTHING, gateway.registry.by_name[told.model]
+    bill = vectors_bill(model, trace, usage)
     named = "was named by the caller" if request.terms.mode == "explicit" else "embeds where no model is named"
     reason = "answered from the exact cache" if hit else f"{model.name} {named}"
     answer = Answer(
@@ -91,8 +89,8 @@ def foresee(gateway: Gateway, request: Request, trace: Trace, chosen: Candidate)
     """The answer of a dry run: what would be chosen, and what it is estimated to cost; nothing is recorded."""
     tokens = count_input(request)
     usage = Usage(tokens, expect_output(tokens, request.max_tokens), source="estimated")
-    baseline = _baseline_model(gateway, request)
-    before = baseline.prices.plain(*_sizes(usage)) if baseline and baseline.prices else 0
+    baseline = gateway.registry.baseline_of(request)
+    before = baseline.prices.plain(*sizes(usage)) if baseline and baseline.prices else 0
     saved = before - chosen.cost if chosen.cost is not None else 0
     bill = Bill(
         cost=chosen.cost,
@@ -134,13 +132,15 @@ def settle_failure(
     record(gateway, request, principal, trace, status, code, _unanswered(request, trace))
 
 
-async def pledge(gateway: Gateway, request: Request, principal: Principal, trace: Trace, candidate: Candidate) -> None:
+async def pledge(
+    gateway: Gateway, request: Request, principal: Principal, trace: Trace, candidate: Candidate, calls: int = 1
+) -> None:
     """Before a call is paid for: have in the journal what it comes to if nothing more is ever heard of it. That is the
-    worst case. Raises `Unavailable` when the journal cannot be written."""
+    worst case, of so many calls at once. Raises `Unavailable` when the journal cannot be written."""
     if gateway.journal.mode == "memory":
         return
     attempt = _unheard(request, trace, candidate)
-    attempts = (*trace.attempts, attempt)
+    attempts = (*trace.attempts, *[attempt] * calls)
     cost = None if None in (paid := [each.cost for each in attempts]) else sum(each or 0 for each in paid)
     terms = request.terms
     event = Event(
@@ -205,13 +205,13 @@ def _undecided(event: Event) -> Decision:
 def _unanswered(request: Request, trace: Trace) -> Answer:
     """What there is to tell of a request without an answer: the last model asked, and what was billed."""
     last = trace.attempts[-1] if trace.attempts else None
-    usage = _billed(trace)
+    usage = billed_usage(trace)
     return Answer(
         request_id=trace.request_id,
         timestamp=trace.timestamp,
         completion=Completion(model=last.model if last else "", provider=last.provider if last else ""),
         usage=usage,
-        bill=burdened(_failure_bill(trace), trace),
+        bill=burdened(failure_bill(trace), trace),
         route=untold(request, trace),
         billed_tokens=usage.total_tokens,
         warnings=tuple(trace.warnings),
@@ -274,7 +274,7 @@ def _event(terms: Terms, principal: Principal, trace: Trace, answer: Answer) -> 
         overhead_cost=bill.overhead_cost,
         saved=bill.saved,
         baseline_model=bill.baseline_model,
-        baseline_tokens=_sizes(usage) if bill.baseline_cost else (0, 0),
+        baseline_usage=bill.baseline_usage,
         price_version=bill.price_version,
         saved_by=bill.saved_by,
         techniques=answer.techniques,
@@ -305,89 +305,3 @@ def _decision(request: Request, event: Event, trace: Trace) -> Decision:
         chosen=event.model_selected or None,
         reason=event.routing_reason or (event.error or ""),
     )
-
-
-def _bill(gateway: Gateway, request: Request, trace: Trace, usage: Usage, hit: Hit | None) -> Bill:
-    baseline = _baseline_model(gateway, request)
-    before = 0
-    if baseline is not None and baseline.prices is not None:
-        before = baseline.prices.plain(*_sizes(usage))
-    named = baseline.name if baseline else None
-    if hit is not None:
-        version = baseline.price_version if baseline else None
-        return Bill(
-            baseline_cost=before,
-            saved=before,
-            saved_by={TECHNIQUES[hit.tier]: before},
-            baseline_model=named,
-            price_version=version,
-        )
-    model = gateway.registry.by_name[trace.attempts[-1].model]
-    if model.prices is None or any(attempt.cost is None for attempt in trace.attempts):
-        return Bill(cost=None, baseline_model=named, price_version=model.price_version)
-    cost = sum(attempt.cost or 0 for attempt in trace.attempts)
-    if baseline is None or baseline.prices is None:
-        before = cost
-    saved_by = _saved_by(before, model.prices.plain(*_sizes(usage)), trace)
-    return Bill(
-        cost=cost,
-        baseline_cost=before,
-        saved=before - cost,
-        saved_by=saved_by,
-        baseline_model=named,
-        price_version=model.price_version,
-    )
-
-
-def _vectors_bill(model: Model, trace: Trace, usage: Usage) -> Bill:
-    named, version = model.name, model.price_version
-    if model.prices is None or any(attempt.cost is None for attempt in trace.attempts):
-        return Bill(cost=None if trace.attempts else 0, baseline_model=named, price_version=version)
-    before = model.prices.plain(*_sizes(usage))
-    cost = sum(attempt.cost or 0 for attempt in trace.attempts)
-    failed = sum(attempt.cost or 0 for attempt in trace.attempts if attempt.outcome != "ok")
-    parts = {"exact_cache": before - (cost - failed), "failed_attempts": -failed}
-    return Bill(
-        cost=cost,
-        baseline_cost=before,
-        saved=before - cost,
-        saved_by={name: amount for name, amount in parts.items() if amount},
-        baseline_model=named,
-        price_version=version,
-    )
-
-
-def _saved_by(before: int, uncached: int, trace: Trace) -> Mapping[str, int]:
-    """Telescoping from the baseline to the bill, so that the parts sum exactly."""
-    paid = trace.attempts[-1].cost or 0
-    failed = sum(attempt.cost or 0 for attempt in trace.attempts[:-1])
-    parts = {"routing": before - uncached, "prompt_caching": uncached - paid, "failed_attempts": -failed}
-    return {name: amount for name, amount in parts.items() if amount}
-
-
-def _failure_bill(trace: Trace) -> Bill:
-    if any(attempt.cost is None for attempt in trace.attempts):
-        return Bill(cost=None)
-    cost = sum(attempt.cost or 0 for attempt in trace.attempts)
-    return Bill(cost=cost, saved=-cost, saved_by={"failed_attempts": -cost} if cost else {})
-
-
-def _billed(trace: Trace) -> Usage:
-    billed = [attempt for attempt in trace.attempts if attempt.billed]
-    if not billed:
-        return _NOTHING
-    return Usage(
-        sum(attempt.usage.input_tokens for attempt in billed),
-        sum(attempt.usage.output_tokens for attempt in billed),
-        source="estimated",
-    )
-
-
-def _sizes(usage: Usage) -> tuple[int, int]:
-    return usage.input_tokens, usage.output_tokens
-
-
-def _baseline_model(gateway: Gateway, request: Request) -> Model | None:
-    """The model the caller would have used: the named one, else the configured or best one."""
-    named = request.model or request.terms.baseline
-    return gateway.registry.baseline if named is None else gateway.registry.by_name.get(named)

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
+from asahi_kernel.errors import ProviderError
 from asahi_kernel.money import Prices
 
 Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
@@ -348,6 +349,25 @@ class Allowance(Struct, frozen=True):
     granted: bool
     remaining: int
     retry_after: float = 0.0
+
+
+class Place(Struct, frozen=True):
+    """Where a beginning of a prompt ends: after the tools and so many messages, and so many characters of the next."""
+
+    messages: int
+    characters: int = 0
+
+
+class Batch(Struct, frozen=True, kw_only=True):
+    """How far a batch is at its vendor.
+
+    `results` are there once it is `done` or `cancelled`, by the id that each member was given: its answer or what went
+    wrong with it. `error` says why a batch `failed` as a whole: nothing was answered.
+    """
+
+    state: Literal["queued", "running", "done", "cancelled", "failed"]
+    results: Mapping[str, Completion | ProviderError] = {}
+    error: str = ""
 
 
 Vector: TypeAlias = tuple[float, ...]

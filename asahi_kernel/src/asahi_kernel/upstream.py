@@ -7,12 +7,15 @@ from collections.abc import Sequence
 
 from asahi_kernel.outlet import Outlet
 from asahi_kernel.protocols import (
+    BatchProvider,
     BoundedEmbedding,
     CountingProvider,
     EmbeddingProvider,
+    MarkingProvider,
     SelectiveProvider,
     WireProvider,
 )
+from asahi_kernel.resilience.hedging import Hedges
 from asahi_kernel.settings import Resilience
 from asahi_kernel.types import Request
 
@@ -25,8 +28,9 @@ MOST_TEXTS = 96
 class Upstream:
     """A provider through one credential or several.
 
-    Abilities are looked for once, here, and never on a request: all outlets are of one kind. `counting` is None for a
-    provider that cannot; `wire` is empty for one that takes no vendor fields; `refuses` says why not this request.
+    Abilities are looked for once, here, and never on a request: all outlets are of one kind. `batching`, `counting` and
+    `marking` are None for a provider that cannot; `wire` is empty for one that takes no vendor fields; `refuses` says
+    why not this request.
     """
 
     def __init__(self, name: str, outlets: Sequence[Outlet], resilience: Resilience) -> None:
@@ -34,11 +38,14 @@ class Upstream:
         self.outlets = tuple(outlets)
         self.resilience = resilience
         provider = self.provider = outlets[0].provider
+        self.batching = provider if isinstance(provider, BatchProvider) else None
         self.counting = provider if isinstance(provider, CountingProvider) else None
+        self.marking = provider if isinstance(provider, MarkingProvider) else None
         self.embeds = isinstance(provider, EmbeddingProvider)
         self.most_texts = provider.most_texts if isinstance(provider, BoundedEmbedding) else MOST_TEXTS
         self.refuses = provider.refuses if isinstance(provider, SelectiveProvider) else _takes_all
         self.wire = provider.wire if isinstance(provider, WireProvider) else ""
+        self.hedges = Hedges(resilience.hedging) if resilience.hedging.enabled else None
         self.answered = False
 
     def available(self) -> bool:

@@ -52,7 +52,7 @@ def event(dice):
         route="/infer",
         status="failed" if kind == "failed" else "ok",
         baseline_model="large",
-        baseline_tokens=(usage.input_tokens, usage.output_tokens) if "baseline_cost" in money else (0, 0),
+        baseline_usage=Usage(usage.input_tokens, usage.output_tokens) if "baseline_cost" in money else Usage(),
         price_version=BOOK.version,
         **money,
     )
@@ -98,8 +98,8 @@ def edited(entry, dice):
     name = dice.choice(["cost", "baseline_cost", "overhead_cost", "saved", "seq", "request_id", "org_id", "usage"])
     value = getattr(entry, name)
     if name == "usage":
-        tokens = (value.baseline_tokens[0] + 1, value.baseline_tokens[1])
-        return replace(entry, usage=replace(value, baseline_tokens=tokens))
+        usage = replace(value.baseline_usage, input_tokens=value.baseline_usage.input_tokens + 1)
+        return replace(entry, usage=replace(value, baseline_usage=usage))
     if isinstance(value, str):
         return replace(entry, **{name: value[:-1] + ("0" if value[-1] != "0" else "1")})
     return replace(entry, **{name: (value or 0) + amount})

@@ -232,3 +232,45 @@ def test_every_choice_must_finish() -> None:
 
 def test_what_comes_after_the_terminator_is_ignored() -> None:
     assert len(heard(event({"content": "a"}), STOP, "[DONE]", "junk", "[DONE]")) == 2
+
+
+def call(name: str | None, arguments: str, **further: Any) -> dict[str, Any]:
+    function = {"arguments": arguments} | ({"name": name} if name else {})
+    return event({"tool_calls": [{"function": function, "type": "function", **further}]})
+
+
+def test_calls_without_a_number_are_told_apart_by_their_names() -> None:
+    chunks = heard(
+        call("look", '{"a":', id=""), call(None, "1}"), call("see", "{}", id="s1"), call(None, "", id="s1"), STOP
+    )
+    deltas = [delta for chunk in chunks for delta in chunk.tool_calls]
+    assert [delta.index for delta in deltas] == [0, 0, 1, 1]
+    assert [delta.name for delta in deltas] == ["look", None, "see", None]
+    assert str(deltas[0].id).startswith("call_")
+    assert (deltas[1].id, deltas[2].id) == (None, "s1")
+    assert chunks[-1].finish_reason == "tool_calls"
+
+
+def test_two_calls_of_one_piece_without_numbers_are_two() -> None:
+    both = [{"function": {"name": name, "arguments": "{}"}, "id": ""} for name in ("look", "look")]
+    deltas = [delta for chunk in heard(event({"tool_calls": both}), STOP) for delta in chunk.tool_calls]
+    assert [delta.index for delta in deltas] == [0, 1]
+    assert len({delta.id for delta in deltas}) == 2
+
+
+def test_a_call_without_an_id_gets_one_of_its_own() -> None:
+    calls = [{"id": identity, "function": {"name": "look", "arguments": "{}"}} for identity in ("", None, "mine")]
+    completion = reply({"role": "assistant", "content": None, "tool_calls": calls})
+    ids = [each.id for each in completion.tool_calls]
+    assert ids[2] == "mine"
+    assert len(set(ids)) == 3
+    assert "" not in ids
+    assert completion.finish_reason == "tool_calls"
+
+
+def test_an_answer_that_ends_with_an_error_tells_it() -> None:
+    with pytest.raises(Failure) as caught:
+        reply({"role": "assistant", "content": ""}, finish_reason="error", error={"code": 502})
+    assert json.loads(caught.value.error) == {"code": 502}
+    with pytest.raises(Garbage):
+        reply({"role": "assistant", "content": ""}, finish_reason="error")

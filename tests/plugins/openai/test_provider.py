@@ -1,144 +1,29 @@
-"""What is asked arrives, and what is answered comes back, streamed or not."""
+"""What only OpenAI's wire can say."""
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import pytest
+from tests.plugins.vendors import OPENAI, ask
 
-from asahi_kernel import Chunk, ConfigError, Message, Model, ProviderError, Request, Secret, Tool, Usage
-from asahi_kernel.protocols import StreamingProvider, WireProvider
-from asahi_kernel.testing.fakeup import Upstream
+from asahi_kernel.protocols import WireProvider
 from asahi_openai import register_providers
 from asahi_openai.provider import OpenAIProvider
 
 pytestmark = pytest.mark.anyio
-MODEL = Model(name="registered", provider="openai", api_model="gpt-test")
-LOOK = Tool(name="look", parameters=b"{}")
+MODEL = OPENAI.model
 
 
-def ask(text: str, **fields: Any) -> Request:
-    return Request(messages=(Message("user", text),), **fields)
-
-
-async def listen(provider: OpenAIProvider, request: Request) -> list[Chunk]:
-    return [chunk async for chunk in provider.stream(MODEL, request)]
-
-
-async def test_the_provider_streams_and_names_its_wire(provider: OpenAIProvider) -> None:
-    assert isinstance(provider, StreamingProvider)
+async def test_the_provider_names_its_wire(provider: OpenAIProvider) -> None:
     assert isinstance(provider, WireProvider)
     assert provider.wire == "openai"
     assert [factory.name for factory in register_providers()] == ["openai"]
-
-
-async def test_a_completion_tells_the_tokens_that_were_generated(provider: OpenAIProvider, upstream: Upstream) -> None:
-    completion = await provider.complete(MODEL, ask("hello [[fakeup: cached=3]]"))
-    (row,) = upstream.ledger
-    assert completion.usage == Usage(row.input_tokens, row.output_tokens, cached_tokens=3)
-    assert len(completion.text) == 4 * row.output_tokens
-    assert (completion.model, completion.finish_reason) == ("registered", "stop")
-    assert completion.provider_request_id == f"req_{row.attempt}"
-
-
-async def test_the_credential_and_the_vendors_name_of_the_model_go_out(
-    provider: OpenAIProvider, upstream: Upstream, key: str
-) -> None:
-    await provider.complete(MODEL, ask("hello"))
-    assert (upstream.ledger[0].credential, upstream.ledger[0].model) == (key, "gpt-test")
-
-
-async def test_a_stream_says_what_a_completion_says(provider: OpenAIProvider) -> None:
-    whole = await provider.complete(MODEL, ask("hello"))
-    chunks = await listen(provider, ask("hello"))
-    assert "".join(chunk.text for chunk in chunks) == whole.text
-    assert [chunk.finish_reason for chunk in chunks if chunk.finish_reason] == ["stop"]
-    assert [chunk.usage for chunk in chunks if chunk.usage] == [whole.usage]
-    assert chunks[-1].usage is not None
-    assert [bool(chunk.provider_request_id) for chunk in chunks].index(True) == 0
-
-
-async def test_a_bound_ends_the_answer_with_length(provider: OpenAIProvider) -> None:
-    completion = await provider.complete(MODEL, ask("x [[fakeup: tokens=50]]", max_tokens=4))
-    assert (completion.finish_reason, len(completion.text)) == ("length", 16)
-
-
-async def test_a_tool_call_comes_back_whole(provider: OpenAIProvider) -> None:
-    completion = await provider.complete(MODEL, ask("[[fakeup: tool=look tokens=9]]", tools=(LOOK,)))
-    (call,) = completion.tool_calls
-    assert (call.name, call.type, completion.finish_reason, completion.text) == ("look", "function", "tool_calls", "")
-    assert json.loads(call.arguments).keys() == {"a"}
-    assert call.id.startswith("call_")
-
-
-async def test_a_streamed_tool_call_joins_to_the_same(provider: OpenAIProvider) -> None:
-    request = ask("[[fakeup: tool=look tokens=9]]", tools=(LOOK,))
-    (whole,) = (await provider.complete(MODEL, request)).tool_calls
-    chunks = await listen(provider, request)
-    deltas = [delta for chunk in chunks for delta in chunk.tool_calls]
-    assert "".join(delta.arguments for delta in deltas) == whole.arguments
-    assert {delta.index for delta in deltas} == {0}
-    assert (deltas[0].name, [delta.name for delta in deltas[1:]]) == ("look", [None] * (len(deltas) - 1))
-    assert chunks[-2].finish_reason == "tool_calls"
 
 
 async def test_all_choices_come_back(provider: OpenAIProvider) -> None:
     request = ask("[[fakeup: tokens=5]]", n=3)
     whole = await provider.complete(MODEL, request)
     texts = [whole.text, *(choice.text for choice in whole.others)]
-    chunks = await listen(provider, request)
+    chunks = [chunk async for chunk in provider.stream(MODEL, request)]
     streamed = ["".join(chunk.text for chunk in chunks if chunk.index == index) for index in range(3)]
     assert streamed == texts
     assert len(set(texts)) == 3
-
-
-@pytest.mark.parametrize(
-    "fault", ["usage=absurd", "usage=negative", "usage=float", "usage=nan", "usage=huge_cached", "no_usage"]
-)
-async def test_usage_that_cannot_be_true_counts_as_none(provider: OpenAIProvider, fault: str) -> None:
-    request = ask(f"[[fakeup: {fault} tokens=6]]")
-    completion = await provider.complete(MODEL, request)
-    chunks = await listen(provider, request)
-    assert (len(completion.text), completion.usage) == (24, None)
-    assert (len("".join(chunk.text for chunk in chunks)), [c.usage for c in chunks if c.usage]) == (24, [])
-
-
-@pytest.mark.parametrize("quirk", ["done_twice", "crlf", "comments=50", "repeat_id", "pace_ms=1"])
-async def test_a_quirk_changes_nothing(provider: OpenAIProvider, quirk: str) -> None:
-    chunks = await listen(provider, ask(f"[[fakeup: {quirk} tokens=7]]"))
-    assert len("".join(chunk.text for chunk in chunks)) == 28
-    assert chunks[-1].usage is not None
-
-
-async def test_a_second_call_takes_the_same_connection(provider: OpenAIProvider, upstream: Upstream) -> None:
-    for _ in range(5):
-        await provider.complete(MODEL, ask("hello"))
-        await listen(provider, ask("hello"))
-    assert upstream.connections == 1
-
-
-async def test_a_key_that_could_split_a_header_is_refused_without_being_shown(open_at: Any) -> None:
-    with pytest.raises(ConfigError) as caught:
-        async with open_at("http://127.0.0.1:1", api_key=Secret("sk-x\r\nhost: evil")):
-            pass
-    assert "evil" not in caught.value.message
-
-
-@pytest.mark.parametrize("url", ["ftp://host", "https://user:pass@host", "host", "https://host?x="])
-async def test_an_address_that_cannot_work_is_refused(open_at: Any, url: str) -> None:
-    with pytest.raises(ConfigError):
-        async with open_at(url):
-            pass
-
-
-async def test_no_key_sends_no_credential(open_at: Any, upstream: Upstream) -> None:
-    async with open_at(upstream.url, api_key=Secret("")) as provider:
-        await provider.complete(MODEL, ask("hello"))
-    assert upstream.ledger[0].credential == ""
-
-
-async def test_a_failed_attempt_is_never_repeated_here(provider: OpenAIProvider, upstream: Upstream) -> None:
-    with pytest.raises(ProviderError):
-        await provider.complete(MODEL, ask("[[fakeup: status=503]]"))
-    assert len(upstream.ledger) == 1

@@ -106,6 +106,6 @@ async def test_a_short_beginning_is_not_kept_by_vendors() -> None:
 async def test_memory_is_bounded() -> None:
     warmth = Warmth()
     long = "x" * 5_000
-    for number in range(10_100):
+    for number in range(2_100):
         warmth.remember(HERE.org, Request(messages=(Message("user", f"{number}{long}"),)), "caching")
-    assert len(warmth._warm) == 10_000
+    assert len(warmth._warm) == 2_000

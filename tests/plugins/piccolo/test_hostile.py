@@ -10,7 +10,6 @@ import pytest
 from tests.plugins.piccolo.kit import batch, opened, postgres, sqlite
 
 from asahi_kernel.errors import Unstorable
-from asahi_kernel.identity import new_id
 from asahi_kernel.records import EventQuery
 from asahi_kernel.testing.storage_contract import claim
 
@@ -44,26 +43,8 @@ _SEEDS = (
     "0x41",
 )
 _ENDS = (
-    "",
-    " ",
-    "'",
-    '"',
-    ";",
-    "--",
-    "/*",
-    "*/",
-    ")",
-    "(",
-    "\\'",
-    "::text",
-    " UNION SELECT 1",
-    "$$",
-    "\t",
-    "#",
-    "~",
-    "$[0]",
-    "[]",
-    "{}",
+    *("", " ", "'", '"', ";", "--", "/*", "*/", ")", "("),
+    *("\\'", "::text", " UNION SELECT 1", "$$", "\t", "#", "~", "$[0]", "[]", "{}"),
 )
 HOSTILE = [f"{seed}{end}" for seed, end in itertools.product(_SEEDS, _ENDS)]
 
@@ -96,12 +77,12 @@ async def _use(storage: Any, value: str) -> None:
     assert await storage.decisions.find(value, value) is None
     query = EventQuery(model=value, user_id=value, key_id=value, workflow_id=value, status="ok", tier=0)
     assert list(await storage.events.newest(value, query)) == [mine.event]
-    assert list(await storage.events.newest(value, EventQuery(before="0" + value))) == []
+    assert {each.org_id for each in await storage.events.newest(value, EventQuery(before=value))} <= {value}
     totals = await storage.events.totals(value, None)
     assert (totals.requests, totals.saved_by, totals.cost_by_model) == (1, {value: 18}, {value: 12})
     assert [entry.org_id async for entry in storage.ledger.entries(value)] == [value]
     assert await storage.prices.find(value) is None
-    assert await storage.idempotency.claim(claim(org_id=value, key=value, request_id=new_id())) is None
+    assert await storage.idempotency.claim(claim(org_id=value, key=value)) is None
     await storage.idempotency.release(claim(org_id=value, key=value))
 
 

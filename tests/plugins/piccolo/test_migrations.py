@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,42 +23,40 @@ from asahi_piccolo.sqlite import make_file
 pytestmark = pytest.mark.anyio
 
 #: Product 9.2.
-TABLES = set(
-    [
-        "inference_events",
-        "api_keys",
-        "audit_entries",
-        "org_policies",
-        "compliance_profiles",
-        "tenants",
-        "org_settings",
-        "budgets",
-        "budget_windows",
-        "budget_reservations",
-        "audit_checkpoints",
-        "data_keys",
-        "logins",
-        "provider_attempts",
-        "decisions",
-        "event_bodies",
-        "usage_rollups",
-        "idempotency_keys",
-        "journal_offsets",
-        "dead_letters",
-        "price_versions",
-        "savings_ledger",
-        "semantic_entries",
-        "semantic_labels",
-        "quality_observations",
-        "feedback",
-        "alerts",
-        "jobs",
-        "agent_states",
-        "agent_outputs",
-        "swarm_runs",
-        "agent_profiles",
-    ]
-)
+TABLES = {
+    "inference_events",
+    "api_keys",
+    "audit_entries",
+    "org_policies",
+    "compliance_profiles",
+    "tenants",
+    "org_settings",
+    "budgets",
+    "budget_windows",
+    "budget_reservations",
+    "audit_checkpoints",
+    "data_keys",
+    "logins",
+    "provider_attempts",
+    "decisions",
+    "event_bodies",
+    "usage_rollups",
+    "idempotency_keys",
+    "journal_offsets",
+    "dead_letters",
+    "price_versions",
+    "savings_ledger",
+    "semantic_entries",
+    "semantic_labels",
+    "quality_observations",
+    "feedback",
+    "alerts",
+    "jobs",
+    "agent_states",
+    "agent_outputs",
+    "swarm_runs",
+    "agent_profiles",
+}
 IDS = tuple(module.ID for module in ALL)
 
 
@@ -187,8 +184,8 @@ async def test_a_preview_changes_nothing_and_is_what_an_upgrade_does(fresh_datab
 
 
 @pytest.fixture
-async def racers(config: StorageConfig) -> AsyncIterator[list[asyncio.subprocess.Process]]:
-    yield [await _upgrade(config) for _ in range(4)]
+async def racers(config: StorageConfig) -> list[asyncio.subprocess.Process]:
+    return [await _upgrade(config) for _ in range(4)]
 
 
 async def _upgrade(config: StorageConfig) -> asyncio.subprocess.Process:

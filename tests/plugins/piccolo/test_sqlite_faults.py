@@ -1,4 +1,4 @@
-"""A file that is locked, full, read-only or gone: told as such, nothing half-written, usable again without a restart."""
+"""A file that is locked, full or no database: told as such, nothing half-written, usable again without a restart."""
 
 from __future__ import annotations
 

@@ -18,33 +18,31 @@ def logistic(score: float) -> float:
 
 
 class Traffic:
-    """Look-ups with known truth: how right candidates are depends on the features, and that changes half-way."""
+    """Look-ups with known truth: how right candidates are depends on the features, and that changes by and by."""
 
     def __init__(self, seed: int) -> None:
         self._draw = random.Random(seed)
 
-    def next(self, drifted: bool) -> tuple[np.ndarray, bool]:
+    def next(self, drifted: float) -> tuple[np.ndarray, bool]:
         cosine = self._draw.uniform(0.5, 1.0)
         margin = self._draw.uniform(-0.3, 0.3)
         lexical = self._draw.random()
         row = np.zeros(len(NAMES))
         row[:7] = (1.0, (cosine - 0.8) * 5, 0.0, margin * 5, 0.7, lexical, lexical)
         row[2] = row[1] * abs(row[1])
-        truth = -1.0 + 5 * row[1] + 1.5 * row[3] + 2 * lexical
-        if drifted:
-            truth = -3.0 + 3 * row[1] + 3 * row[3] + 1 * lexical
+        before = -1.0 + 5 * row[1] + 1.5 * row[3] + 2 * lexical
+        after = -3.0 + 3 * row[1] + 3 * row[3] + 1 * lexical
+        truth = before + (after - before) * drifted
         return row, self._draw.random() < logistic(truth)
 
 
-@pytest.mark.parametrize("bound", [0.01, 0.02, 0.05])
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_served_false_hits_stay_under_the_bound_while_traffic_drifts(bound: float, seed: int) -> None:
-    """T2-4: 20,000 look-ups. Audits come at the rate that the tier has at first."""
+def drive(bound: float, seed: int, lookups: int = 20_000) -> tuple[int, int]:
+    """Served and wrong. Rechecks come at the rate that the tier has at first."""
     traffic, verifier, controller = Traffic(seed), Verifier(prior()), Controller(bound)
     draw = random.Random(seed + 100)
     served = wrong = 0
-    for step in range(20_000):
-        row, right = traffic.next(drifted=step > 10_000)
+    for step in range(lookups):
+        row, right = traffic.next(drifted=min(max(step - 7_000, 0) / 8_000, 1.0))
         controller.asked()
         chance = verifier.probability(row)
         if controller.allows(chance):
@@ -57,8 +55,23 @@ def test_served_false_hits_stay_under_the_bound_while_traffic_drifts(bound: floa
         else:
             controller.missed(chance, right)
             verifier.learn(row, right)
-    assert served > 200
-    assert wrong / served <= bound
+    return served, wrong
+
+
+@pytest.mark.parametrize(("bound", "least"), [(0.01, 5), (0.02, 200), (0.05, 1_500)])
+def test_served_false_hits_stay_under_the_bound_while_traffic_drifts(bound: float, least: int) -> None:
+    """T2-4: three runs of 20,000 look-ups. Together they keep the bound, and none breaks it beyond chance."""
+    runs = [drive(bound, seed) for seed in (1, 2, 3)]
+    assert sum(served for served, _ in runs) > least
+    assert sum(wrong for _, wrong in runs) <= bound * sum(served for served, _ in runs)
+    assert all(wilson(wrong, served)[0] <= bound for served, wrong in runs)
+
+
+def test_without_a_controller_the_same_traffic_breaks_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the test above can fail."""
+    monkeypatch.setattr(Controller, "allows", lambda controller, chance: chance > 0.8)
+    served, wrong = drive(0.01, 1, 5_000)
+    assert wrong > 0.01 * served
 
 
 def test_too_few_labels_prove_nothing() -> None:
@@ -140,11 +153,11 @@ def test_the_verifier_learns_what_its_prior_did_not_know() -> None:
     start = Prior((0.0,) * len(NAMES), tuple(tuple(row) for row in np.eye(len(NAMES)).tolist()))
     verifier, traffic = Verifier(start), Traffic(9)
     for _ in range(3_000):
-        row, right = traffic.next(drifted=False)
+        row, right = traffic.next(drifted=0.0)
         verifier.learn(row, right)
     gaps = []
     for _ in range(500):
-        row, right = traffic.next(drifted=False)
+        row, right = traffic.next(drifted=0.0)
         gaps.append((verifier.probability(row) - right) ** 2)
     assert sum(gaps) / len(gaps) < 0.12
 

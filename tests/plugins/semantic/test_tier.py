@@ -130,7 +130,7 @@ async def test_the_floor_is_the_higher_of_both_tasks_and_callers_can_only_raise_
     await bench.learn(PASSWORD, "Click reset.", terms={"task_type": "legal"})
     assert await bench.get(ask(SAME)) is None
     assert bench.tier.reasons["too far"] == 1
-    bench = Bench(thresholds={"faq": 0.9})
+    bench = Bench(thresholds={"faq": 0.99})
     await bench.learn(PASSWORD, "Click reset.")
     assert await bench.get(ask(SAME, terms={"similarity_threshold": 0.1})) is None
 

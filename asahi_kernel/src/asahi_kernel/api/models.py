@@ -80,6 +80,7 @@ def profile(gateway: Gateway, model: Model) -> dict[str, Any]:
         "price_version": model.price_version,
         "price_source": model.price_source,
         "avg_latency_ms": model.avg_latency_ms,
+        "measured_latency_ms": gateway.learned.start_ms(model.name, 0.5, streamed=True),
         "quality_score": model.quality_score,
         "task_quality": dict(model.task_quality),
         "max_input_tokens": model.max_input_tokens,

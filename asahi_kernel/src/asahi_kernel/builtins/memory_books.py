@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
 
 from asahi_kernel.ledger import Book, Entry, Head, link
 from asahi_kernel.records import Event
-from asahi_kernel.rollups import Granularity, Key, Rollup, Sums, merge
+from asahi_kernel.rollups import Dimension, Granularity, Key, Rollup, Sums, group, merge
 
 
 class MemoryRollups:
@@ -33,6 +33,19 @@ class MemoryRollups:
         for rollup in sorted(self.of(org, granularity), key=lambda each: each.key.bucket):
             if start <= rollup.key.bucket < end:
                 yield rollup
+
+    async def grouped(
+        self,
+        org: str,
+        granularity: Granularity,
+        start: datetime,
+        end: datetime,
+        by: Collection[Dimension],
+        *,
+        detail: bool = False,
+    ) -> Sequence[Rollup]:
+        found = [each for each in self.of(org, granularity) if start <= each.key.bucket < end]
+        return group(found, start, by, detail=detail)
 
 
 class MemoryLedger:

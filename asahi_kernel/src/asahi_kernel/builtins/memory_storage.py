@@ -8,9 +8,12 @@ from datetime import datetime
 import msgspec
 
 from asahi_kernel.builtins.memory_books import MemoryLedger, MemoryPrices, MemoryRollups
+from asahi_kernel.builtins.memory_budgets import MemoryBudgets
 from asahi_kernel.builtins.memory_idempotency import MemoryIdempotency
+from asahi_kernel.builtins.memory_records import MemoryRows
 from asahi_kernel.builtins.memory_shelf import Shelf
 from asahi_kernel.records import DeadLetter, Decision, Event, EventQuery, Settled, Totals
+from asahi_kernel.repositories import Repositories
 from asahi_kernel.rollups import Rollup, add, gather
 
 _DEAD_LETTERS = 1_000
@@ -33,6 +36,10 @@ class MemoryStorage:
         self.retention = MemoryRetention(self._events, self._decisions)
         self.dead_letters = MemoryDeadLetters()
         self.idempotency = MemoryIdempotency()
+        rows = MemoryRows()
+        self.repositories = Repositories(rows)
+        self.budgets = MemoryBudgets()
+        self.together = rows.together
 
     async def ping(self) -> None:
         """Memory is always there."""

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from asahi_kernel.factory import Config, Factory
+from asahi_kernel.repositories import Governing
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
@@ -24,8 +25,12 @@ _FIRST_S = (60.0, 660.0)
 
 
 async def sweep(storage: Storage, days: int, now: datetime | None = None) -> int:
-    """Forget every org's requests that are more than so many days old; how many went."""
-    before = (now or datetime.now(UTC)) - timedelta(days=days)
+    """Forget every org's requests that are more than so many days old, and whatever has an end of its own; how many
+    requests went."""
+    now = now or datetime.now(UTC)
+    before = now - timedelta(days=days)
+    if isinstance(storage, Governing):
+        await storage.repositories.expire(now)
     return sum([await storage.retention.sweep(org, before) for org in await storage.retention.orgs()])
 
 

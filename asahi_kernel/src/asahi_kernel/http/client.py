@@ -1,6 +1,6 @@
 """A lean HTTP/1.1 client for one configured host: asyncio connections, httptools for parsing, a bounded pool.
 
-It does what a gateway needs and nothing else: POST with a body in memory, answers read whole or in pieces with
+It does what a gateway needs and nothing else: requests with a body in memory, answers read whole or in pieces with
 backpressure, a deadline on every wait. It follows no redirect, knows no proxy and no cookie, unpacks nothing, and
 verifies TLS with the system's certificates. Why it exists: docs/decisions/0001-lean-upstream-client.md.
 """
@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import ssl
 from collections import deque
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from asahi_kernel.http.connection import HIGH_WATER, Answer, BrokenError, Connection
 
@@ -36,22 +36,29 @@ class Client:
     """
 
     def __init__(self, base_url: str, headers: dict[str, str], *, limit: int, connect_timeout_s: float) -> None:
-        url = urlsplit(base_url)
-        if url.scheme not in ("http", "https") or not url.hostname or url.username or url.query or url.fragment:
-            raise ValueError("a base URL is written https://host[:port][/path]")
-        self._host = url.hostname
+        url = split_url(base_url)
+        self._host = url.hostname or ""
         self._port = url.port or (443 if url.scheme == "https" else 80)
         self._path = url.path.rstrip("/")
-        self._tls = _trust() if url.scheme == "https" else None
-        self._fields = _fields({"host": url.netloc, **headers})
+        self._tls = trust() if url.scheme == "https" else None
+        self._fields = check_fields({"host": url.netloc, **headers})
         self._connect_timeout_s = connect_timeout_s
         self._free = limit
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._idle: list[Connection] = []
         self._live: set[Connection] = set()
 
-    async def post(self, path: str, body: bytes, *, until: float, head_until: float) -> Response:
-        """Sends a JSON body and waits for the head of the answer, which the caller must `close()`.
+    async def post(
+        self,
+        path: str,
+        body: bytes,
+        *,
+        until: float,
+        head_until: float,
+        method: str = "POST",
+        kind: str = "application/json",
+    ) -> Response:
+        """Sends a body of a kind and waits for the head of the answer, which the caller must `close()`.
 
         The head must come before the loop time `head_until`, the whole answer before `until`. Raises `ConnectError`,
         `BrokenError` or `TimeoutError`.
@@ -60,7 +67,8 @@ class Client:
         connection = await self._connection(loop, min(until, head_until))
         response = Response(self, connection, loop, until)
         try:
-            head = f"POST {self._path}{path} HTTP/1.1\r\n{self._fields}content-length: {len(body)}\r\n\r\n"
+            entity = f"content-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n" if method == "POST" else "\r\n"
+            head = f"{method} {self._path}{path} HTTP/1.1\r\n{self._fields}{entity}"
             connection.send(head.encode("latin-1") + body, response)
             await response.wait(head_until)
         except BaseException:
@@ -244,14 +252,24 @@ class Response(Answer):
             self._waiter.set_exception(TimeoutError())
 
 
-def _fields(headers: dict[str, str]) -> str:
+def split_url(base_url: str) -> SplitResult:
+    """The parts of an address; `ValueError` for one that is none of a host."""
+    url = urlsplit(base_url)
+    if url.scheme not in ("http", "https") or not url.hostname or url.username or url.query or url.fragment:
+        raise ValueError("a base URL is written https://host[:port][/path]")
+    return url
+
+
+def check_fields(headers: dict[str, str]) -> str:
+    """The headers as HTTP has them; `ValueError` for what could split one."""
     for name, value in headers.items():
         if not (name + value).isascii() or not (name + value).isprintable():
             raise ValueError(f"header {name!r} holds a character that HTTP does not allow")
     return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
 
 
-def _trust() -> ssl.SSLContext:
+def trust() -> ssl.SSLContext:
+    """TLS 1.2 or newer, by the system's certificates."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])

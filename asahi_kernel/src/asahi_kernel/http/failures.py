@@ -36,52 +36,74 @@ class Failure(Exception):
 
 
 class Told(Struct, frozen=True):
-    """What a host says of its failure."""
+    """What a host says of its failure. `details` is JSON, or empty."""
 
     message: str | None = None
     type: str | None = None
     code: str | int | None = None
+    details: bytes = b""
 
 
-class _Body(Struct, frozen=True):
-    error: Told | str | None = None
-    message: str | None = None
+class _Error(Struct, frozen=True):
+    message: Raw = _NOTHING
+    detail: Raw = _NOTHING
+    type: str | None = None
+    code: str | int | None = None
+    details: Raw = _NOTHING
+
+
+class _Body(_Error, frozen=True):
+    error: Raw = _NOTHING
 
 
 class _Whole(Struct, frozen=True):
     error: Raw = _NOTHING
 
 
-_decode_body = msgspec.json.Decoder(_Body, strict=False).decode
-_decode_error = msgspec.json.Decoder(Told | str, strict=False).decode
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_decode_body = msgspec.json.Decoder(_Body | list[_Body], strict=False).decode
+_decode_error = msgspec.json.Decoder(_Error | str, strict=False).decode
 _decode_whole = msgspec.json.Decoder(_Whole).decode
+_decode_text = msgspec.json.Decoder(str).decode
 
 
 def read_body(body: bytes) -> Told:
-    """The error in the body of a refusal; empty if there is none."""
+    """The error in the body of a refusal; empty if there is none. It may be an object, a text, or the first of a list,
+    and stand by itself or as `error`."""
     try:
         told = _decode_body(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         return Told()
-    if isinstance(told.error, Told):
-        return told.error
-    return Told(message=told.error or told.message)
+    if isinstance(told, list):
+        told = told[0] if told else _Body()
+    return _told(told) if bytes(told.error) == b"null" else read_error(bytes(told.error))
 
 
 def read_error(raw: bytes) -> Told:
     """An error object, or the text in its place."""
     try:
         told = _decode_error(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         return Told()
-    return Told(message=told) if isinstance(told, str) else told
+    return Told(message=told) if isinstance(told, str) else _told(told)
+
+
+def _told(error: _Error) -> Told:
+    """Where a message is no text, it is told as the JSON that it is."""
+    raw = next((bytes(each) for each in (error.message, error.detail) if bytes(each) != b"null"), b"")
+    try:
+        message: str | None = _decode_text(raw) if raw[:1] == b'"' else raw.decode() or None
+    except _UNREADABLE:
+        message = None
+    details = bytes(error.details)
+    return Told(message, error.type, error.code, b"" if details == b"null" else details)
 
 
 def unasked(body: bytes) -> Exception:
     """What a JSON object means where a stream was asked for: mostly an error."""
     try:
         error = bytes(_decode_whole(body).error)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         error = b"null"
     return Garbage("no stream where one was asked for") if error == b"null" else Failure(error)
 

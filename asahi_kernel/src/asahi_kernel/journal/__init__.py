@@ -80,7 +80,7 @@ class Journal:
     @property
     def failing(self) -> bool:
         """Whether the disk takes nothing now."""
-        return self._wal is not None and self._wal.failing
+        return self._wal is not None and self._wal.strained
 
     async def open(self, book: Book) -> None:
         """Begin; `book` holds the prices in force. What dead processes left is taken over in the background."""

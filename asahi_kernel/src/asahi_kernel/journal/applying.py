@@ -88,7 +88,7 @@ class Applier:
         log.error("storage cannot take the event of request %s; it is a dead letter", settled.event.request_id)
         letter = DeadLetter(
             source="journal",
-            payload=encode(Closed(settled)),
+            payload=_told(settled),
             error=type(error).__name__,
             timestamp=datetime.now(UTC),
         )
@@ -126,3 +126,11 @@ class Applier:
             except Exception as error:  # noqa: BLE001 - sinks fail open
                 self._faults[f"sink.{name}"] += 1
                 log.warning("sink %s lost %d events (%s)", name, len(events), type(error).__name__)
+
+
+def _told(settled: Settled) -> bytes:
+    """A request as the journal has it; one that not even the journal can hold, such as a lone surrogate, as text."""
+    try:
+        return encode(Closed(settled))
+    except (UnicodeEncodeError, OverflowError):
+        return repr(settled).encode("utf-8", "backslashreplace")

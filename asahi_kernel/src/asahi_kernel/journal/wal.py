@@ -78,9 +78,14 @@ class Wal:
         """Bytes that storage does not hold yet, at most."""
         return sum(each.size for each in [*self._full, self._current] if each is not None)
 
+    @property
+    def strained(self) -> bool:
+        """Whether the disk takes nothing now, or has no further room."""
+        return self.failing or (self._current is not None and self._current.tight)
+
     def admit(self) -> None:
         """Refuse a call that could not be accounted for: the disk is full, or fails."""
-        if self.failing or (self._current is not None and self._current.tight):
+        if self.strained:
             raise Unavailable(
                 "the journal cannot be written, so nothing can be paid for; cached answers are still served",
                 code="storage_unavailable",
@@ -135,7 +140,7 @@ class Wal:
     async def _pump(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(_RETRY_S if self._strained() else None):
+                async with asyncio.timeout(_RETRY_S if self.strained else None):
                     await self._wake.wait()
             except TimeoutError:
                 await self._relieve()
@@ -148,9 +153,6 @@ class Wal:
         while self._queue:
             if not await self._commit(list(self._queue)):
                 await asyncio.sleep(_RETRY_S)
-
-    def _strained(self) -> bool:
-        return self.failing or (self._current is not None and self._current.tight)
 
     async def _relieve(self) -> None:
         """Look whether there is room again."""

@@ -10,34 +10,49 @@ Subclass a contract, say how to open your backend, run pytest:
 from importlib import import_module
 from typing import Any
 
+from asahi_kernel.testing.abilities import ABILITIES
 from asahi_kernel.testing.samples import ASK, EMBEDDING_MODEL, HERE, MODEL, PARIS, THERE
 
 CONTRACTS = (
+    "AgentsContract",
+    "AuditContract",
     "AuthenticatorContract",
+    "BatchProviderContract",
+    "BudgetsContract",
     "CacheTierContract",
     "CounterContract",
     "EmbedderContract",
     "EmbeddingProviderContract",
+    "JudgementsContract",
+    "KeysContract",
+    "LoginsContract",
     "PolicyContract",
     "ProviderContract",
     "RuleContract",
+    "RulesContract",
     "ServiceContract",
     "SinkContract",
     "StorageContract",
+    "TenantsContract",
     "TransformContract",
     "VectorStoreContract",
+    "WorkContract",
 )
 _HOMES = {
-    "EmbedderContract": "vector_contracts",
     "StorageContract": "storage_contract",
-    "VectorStoreContract": "vector_contracts",
+    **dict.fromkeys(("EmbedderContract", "VectorStoreContract"), "vector_contracts"),
+    **dict.fromkeys(("BatchProviderContract", "ProviderContract"), "providing"),
+    **dict.fromkeys(("AgentsContract", "JudgementsContract", "WorkContract"), "keeping_contract"),
+    **dict.fromkeys(
+        ("AuditContract", "BudgetsContract", "KeysContract", "LoginsContract", "RulesContract", "TenantsContract"),
+        "repositories_contract",
+    ),
 }
-__all__ = ("ASK", "EMBEDDING_MODEL", "HERE", "MODEL", "PARIS", "THERE", *CONTRACTS)
+__all__ = ("ABILITIES", "ASK", "EMBEDDING_MODEL", "HERE", "MODEL", "PARIS", "THERE", *CONTRACTS)
 
 
 def __getattr__(name: str) -> Any:
     """The contracts need pytest, which the scripted upstream beside them must not."""
     if name in CONTRACTS:
-        home = _HOMES.get(name, "contracts")
-        return getattr(import_module(f"asahi_kernel.testing.{home}"), name)
+        return getattr(import_module(f"asahi_kernel.testing.{_HOMES.get(name, 'contracts')}"), name)
     raise AttributeError(name)

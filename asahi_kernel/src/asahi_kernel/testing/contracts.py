@@ -15,8 +15,8 @@ from asahi_kernel.factory import Factory
 from asahi_kernel.gateway import Gateway
 from asahi_kernel.protocols import EvictingTier
 from asahi_kernel.settings import Settings
-from asahi_kernel.testing.samples import ASK, EMBEDDING_MODEL, HERE, MODEL, PARIS, THERE, candidate, event
-from asahi_kernel.types import Completion, Embedded, Model, Principal, Request, Verdict
+from asahi_kernel.testing.samples import ASK, EMBEDDING_MODEL, HERE, PARIS, THERE, candidate, event
+from asahi_kernel.types import Embedded, Model, Principal, Request, Verdict
 from asahi_kernel.vault import ephemeral
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
@@ -110,56 +110,6 @@ class CacheTierContract(Contract):
         await subject.put(KEY, ASK, HERE, PARIS)
         assert await subject.expire() == 0
         assert await subject.get(KEY, ASK, HERE) is not None
-
-
-class ProviderContract(Contract):
-    """`model` is one that the provider can answer with. A provider that cannot stream needs nothing more."""
-
-    model: ClassVar[Model] = MODEL
-
-    async def test_a_completion_has_text_and_usage(self, subject: Any) -> None:
-        completion = await subject.complete(self.model, ASK)
-        assert isinstance(completion, Completion)
-        assert completion.text
-        assert completion.usage is None or completion.usage.input_tokens > 0
-
-    async def test_max_tokens_is_honoured(self, subject: Any) -> None:
-        completion = await subject.complete(self.model, msgspec.structs.replace(ASK, max_tokens=3))
-        assert completion.usage is None or completion.usage.output_tokens <= 3
-
-    async def test_a_stream_adds_up_and_ends_with_a_reason(self, subject: Any) -> None:
-        from asahi_kernel.draft import Draft
-
-        if not hasattr(subject, "stream"):
-            return
-        draft = Draft(self.model.name)
-        async for chunk in subject.stream(self.model, ASK):
-            draft.add(chunk)
-        assert draft.complete
-        assert draft.completion().text
-
-    async def test_a_stream_may_be_left_early(self, subject: Any) -> None:
-        if not hasattr(subject, "stream"):
-            return
-        source = subject.stream(self.model, ASK)
-        await anext(source)
-        await source.aclose()
-        assert (await subject.complete(self.model, ASK)).text
-
-    async def test_a_cancelled_call_leaves_the_provider_usable(self, subject: Any) -> None:
-        for _ in range(3):
-            task = asyncio.ensure_future(subject.complete(self.model, ASK))
-            await asyncio.sleep(0)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        assert (await subject.complete(self.model, ASK)).text
-
-    async def test_failures_are_provider_errors(self, subject: Any) -> None:
-        """Subclasses that can provoke a failure set `broken` to a request that fails."""
-        broken: Request | None = getattr(self, "broken", None)
-        if broken is not None:
-            with pytest.raises(ProviderError):
-                await subject.complete(self.model, broken)
 
 
 class EmbeddingProviderContract(Contract):

@@ -12,7 +12,7 @@ from asahi_kernel.identity import new_id
 from asahi_kernel.ledger import Book, Head, fault
 from asahi_kernel.money import Prices
 from asahi_kernel.records import Attempt, Claim, DeadLetter, Event, EventQuery, Kept, Settled
-from asahi_kernel.rollups import GRANULARITIES, Sums, count, floor, merge
+from asahi_kernel.rollups import GRANULARITIES, Dimension, Sums, count, floor, group, merge
 from asahi_kernel.testing.contracts import Contract
 from asahi_kernel.testing.samples import decision, event
 from asahi_kernel.types import Usage
@@ -43,7 +43,7 @@ def billed(org: str = "here", **fields: object) -> Event:
         "latency_ms": 41.5,
         "quality_score": 3.8,
         "baseline_model": "model-a",
-        "baseline_tokens": (10, 10),
+        "baseline_usage": Usage(10, 10),
         "price_version": BOOK.version,
         "tags": {"team": "Ünïcode ✓"},
     }
@@ -142,6 +142,41 @@ class StorageContract(Contract):
                 assert rollup.key.bucket == floor(rollup.key.bucket, granularity)
                 merge(found, rollup.sums)
             assert found == by_hand
+
+    async def test_rollups_are_summed_up_by_any_dimensions(self, subject: Any) -> None:
+        start = floor(billed().timestamp, "day")
+        events = [
+            billed(
+                timestamp=start + timedelta(minutes=37 * number),
+                user_id=f"user-{number % 3}",
+                key_id=f"key-{number % 2}",
+                model_selected=f"model-{number % 4}",
+                task_type=f"task-{number % 5}",
+                agent_type=f"agent-{number % 2}",
+                cache_tier=number % 2,
+                cache_hit=bool(number % 2),
+                latency_ms=10.0 + number,
+                saved_by={f"way-{number % 3}": 18},
+            )
+            for number in range(60)
+        ]
+        await subject.books.post(settled(*events, billed("there", timestamp=start)))
+        ways: tuple[tuple[Dimension, ...], ...] = (
+            (),
+            ("model",),
+            ("bucket", "model"),
+            ("bucket", "cache_tier"),
+            ("user_id",),
+            ("bucket", "key_id", "task_type", "agent_type"),
+        )
+        for granularity in GRANULARITIES:
+            for by in ways:
+                end = start + timedelta(hours=20)
+                fine = [each async for each in subject.rollups.between("here", granularity, start, end)]
+                for detail in (False, True):
+                    told = await subject.rollups.grouped("here", granularity, start, end, by, detail=detail)
+                    expected = {rollup.key: rollup.sums for rollup in group(fine, start, by, detail=detail)}
+                    assert {rollup.key: rollup.sums for rollup in told} == expected, by
 
     async def test_the_ledger_is_one_chain_for_each_org_and_adds_up(self, subject: Any) -> None:
         """SV-1."""

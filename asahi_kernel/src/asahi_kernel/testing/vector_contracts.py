@@ -9,8 +9,8 @@ import pytest
 
 from asahi_kernel.config import decode
 from asahi_kernel.gateway import Gateway
-from asahi_kernel.protocols import BatchingStore, CountingStore
 from asahi_kernel.testing.contracts import Contract
+from asahi_kernel.vector_stores import BatchingStore, CountingStore
 
 
 class EmbedderContract(Contract):

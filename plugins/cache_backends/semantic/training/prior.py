@@ -93,7 +93,7 @@ def scale(told: list[tuple[str, str, float]], teacher: Path | None) -> list[tupl
     """The teacher's cosine of the same rank, at a dozen ranks."""
     from teacher import Teacher, packaged
 
-    chosen = told[:: max(1, len(told) // 3_000)]
+    chosen = told[:: max(1, len(told) // 1_000)]
     model = Teacher(teacher or packaged())
     one, other = model.embed([a for a, _, _ in chosen]), model.embed([b for _, b, _ in chosen])
     taught = np.sort((one * other).sum(1).numpy())

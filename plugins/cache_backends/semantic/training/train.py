@@ -3,7 +3,7 @@
     python train.py --data FOLDER --out ../src/asahi_semantic/table.npz
 
 1. Distil: each WordPiece token is embedded by the teacher on its own, reduced to 256 numbers by PCA and weighted by
-   SIF (model2vec's recipe). 2. Train: the table is moved, for about a minute, so that the mean of a text's rows points
+   SIF (model2vec's recipe). 2. Train: the table is moved, for some minutes, so that the mean of a text's rows points
    where the teacher's embedding of the text does, and so that texts are as near to each other as the teacher says.
 3. Quantise: int8 with one scale per row.
 """
@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,7 @@ from torch.nn import functional as nn
 WIDTH = 256
 SIF = 1e-3
 _CLS, _SEP = 101, 102
-_SPECIAL = 5
+_BATCH = 512
 
 
 def main() -> None:
@@ -32,7 +31,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the folder with intents/, routing/ and prompts/")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--teacher", type=Path, default=None, help="a folder with model.safetensors and tokenizer.json")
-    parser.add_argument("--seconds", type=float, default=75.0, help="how long to train")
+    parser.add_argument("--steps", type=int, default=800, help="beyond about 800 it forgets words that no text has")
     parser.add_argument("--keep", type=Path, default=None, help="where to keep the teacher's vectors between runs")
     arguments = parser.parse_args()
     torch.manual_seed(7)
@@ -43,7 +42,7 @@ def main() -> None:
     told, alone = teachings(teacher, corpus, vocabulary, arguments.keep)
     table, projection = distil(alone, vocabulary, teacher)
     bags = bags_of(teacher, corpus, vocabulary)
-    table = train(table, nn.normalize(told @ projection, dim=1), bags, arguments.seconds)
+    table = train(table, nn.normalize(told @ projection, dim=1), bags, arguments.steps)
     save(arguments.out, table, [token for token, _ in vocabulary])
 
 
@@ -88,19 +87,18 @@ def bags_of(teacher: Teacher, corpus: list[str], vocabulary: list[tuple[str, int
     return [[rows[number] for number in each.ids if number in rows] for each in encoded]
 
 
-def train(table: Tensor, targets: Tensor, bags: list[list[int]], seconds: float) -> Tensor:
-    """Adam on the table and on a map that all rows share, so that tokens that no text has move along."""
+def train(table: Tensor, targets: Tensor, bags: list[list[int]], steps: int) -> Tensor:
+    """Adam on the table, held near where it came from, and on a map that all rows share, so that tokens that no text
+    has move along."""
     rows = torch.nn.Parameter(table.clone())
     shared = torch.nn.Parameter(torch.eye(WIDTH))
     optimiser = torch.optim.Adam([{"params": [rows], "lr": 2e-3}, {"params": [shared], "lr": 1e-3}])
+    fading = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 1e-3, steps)
     usable = [place for place, bag in enumerate(bags) if bag]
-    begun, step, size = time.monotonic(), 0, 512
-    while (spent := time.monotonic() - begun) < seconds:
-        chosen = [usable[place] for place in torch.randint(len(usable), (size,)).tolist()]
+    for step in range(1, steps + 1):
+        chosen = [usable[place] for place in torch.randint(len(usable), (_BATCH,)).tolist()]
         flat = torch.tensor([row for place in chosen for row in bags[place]])
         starts = torch.tensor([0, *(len(bags[place]) for place in chosen[:-1])]).cumsum(0)
-        for group in optimiser.param_groups:
-            group["lr"] = (2e-3 if group["params"][0] is rows else 1e-3) * (1 - spent / seconds)
         pooled = nn.embedding_bag(flat, rows, starts, mode="mean") @ shared
         made, wanted = nn.normalize(pooled, dim=1), targets[chosen]
         likeness = (made @ made.T - wanted @ wanted.T).square().mean()
@@ -108,7 +106,7 @@ def train(table: Tensor, targets: Tensor, bags: list[list[int]], seconds: float)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        step += 1
+        fading.step()
         if step % 100 == 0:
             print(f"  step {step}: loss {loss.item():.4f}, likeness {likeness.item():.5f}", flush=True)
     return (rows @ shared).detach()

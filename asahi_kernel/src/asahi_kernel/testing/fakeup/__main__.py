@@ -7,6 +7,7 @@ import asyncio
 import signal
 from pathlib import Path
 
+from asahi_kernel.testing.fakeup.hosts import HOSTS
 from asahi_kernel.testing.fakeup.ledger import read_price
 from asahi_kernel.testing.fakeup.script import parse
 from asahi_kernel.testing.fakeup.upstream import running
@@ -25,6 +26,7 @@ def read_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--fault", default="", help="script for every request, such as 'status=503'")
     parser.add_argument("--key", action="append", default=[], help="a credential to accept; without any, all are")
+    parser.add_argument("--host", default="", choices=["", *HOSTS], help="speak OpenAI's wire as this host does")
     return parser.parse_args()
 
 
@@ -42,6 +44,7 @@ async def serve(arguments: argparse.Namespace) -> None:
         latency_s=arguments.latency_ms / 1000,
         pace_s=1 / arguments.tokens_per_s if arguments.tokens_per_s else 0.0,
         keys=arguments.key,
+        host=arguments.host,
         port=arguments.port,
     ) as upstream:
         print(f"listening on {upstream.url}", flush=True)

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from asahi_kernel.testing.fakeup.generation import Answer, Call, reported
+from asahi_kernel.testing.fakeup.prompt_cache import blocks_of, tools_size
 from asahi_kernel.testing.fakeup.script import Script
 
 PATH = "/v1/messages"
@@ -88,6 +89,8 @@ def decode(body: bytes) -> Call:
         stream=asked.stream,
         tools=tools,
         forced=forced,
+        blocks=blocks_of(body),
+        tools_size=tools_size(body),
     )
 
 
@@ -98,7 +101,7 @@ def count(body: bytes) -> tuple[int, bytes]:
         _check(asked)
     except (ValueError, UnicodeDecodeError) as fault:
         return 400, error(400, f"fakeup: {fault}")
-    return 200, b'{"input_tokens":%d}' % (len(_content(asked)) // 4 + 1)
+    return 200, b'{"input_tokens":%d}' % ((len(_content(asked)) + tools_size(body)) // 4 + 1)
 
 
 def _check(asked: _Asked) -> None:

@@ -6,18 +6,19 @@ import base64
 import hashlib
 import math
 import struct
+from collections.abc import Iterator
 
 import msgspec
 from msgspec import Struct
 
 from asahi_kernel.testing.fakeup.generation import Answer, Call, reported
-from asahi_kernel.testing.fakeup.openai import error
+from asahi_kernel.testing.fakeup.openai import error, error_event
 from asahi_kernel.testing.fakeup.script import Script
 
 PATH = "/v1/embeddings"
 DIMENSIONS = 1_536
 
-__all__ = ("PATH", "decode", "error", "reply", "usage")
+__all__ = ("PATH", "decode", "error", "error_event", "frames", "reply", "usage")
 
 
 class _Body(Struct):
@@ -75,6 +76,11 @@ def reply(answer: Answer) -> bytes:
     if answer.usage is not None:
         body["usage"] = msgspec.Raw(answer.usage)
     return msgspec.json.encode(body)
+
+
+def frames(answer: Answer, include_usage: bool) -> Iterator[tuple[bytes, int]]:
+    """Vectors are not streamed."""
+    return iter(())
 
 
 def _vector(model: str, text: str, dimensions: int) -> tuple[float, ...]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
 if TYPE_CHECKING:
+    from asahi_kernel.testing.fakeup.prompt_cache import Block
     from asahi_kernel.testing.fakeup.script import Script
 
 _LETTERS = bytes(ord("a") + value % 26 for value in range(256))
@@ -19,6 +21,7 @@ class Call(Struct, frozen=True, kw_only=True):
     """A request, whichever wire it came by. `prompt` is the last user text, `content` all text there is.
 
     `tools` are the names on offer, `forced` the one the caller insists on. `texts` are those to embed: nothing is said.
+    `blocks` are the prompt as a cache sees it, `tools_size` how many characters the tools have.
     """
 
     model: str
@@ -32,6 +35,8 @@ class Call(Struct, frozen=True, kw_only=True):
     forced: str | None = None
     texts: tuple[str, ...] = ()
     dimensions: int = 0
+    blocks: tuple[Block, ...] = ()
+    tools_size: int = 0
     base64: bool = False
 
 
@@ -67,7 +72,7 @@ def generate(call: Call, script: Script, attempt: str) -> Answer:
         wanted = max(2, wanted)
     count = wanted if call.max_tokens is None else min(wanted, call.max_tokens)
     speak = _arguments if tool else _words
-    size = len(call.content) // 4 + 1
+    size = (len(call.content) + call.tools_size) // 4 + 1
     cached = min(script.cached, size)
     if call.texts:
         return _embedded(call, script, attempt)
@@ -81,8 +86,18 @@ def generate(call: Call, script: Script, attempt: str) -> Answer:
         cached_tokens=cached,
         cache_write_tokens=min(script.cache_write, size - cached),
         thinking=_words(seed + b"thinking", script.thinking),
+        texts=call.texts,
+        dimensions=script.dimensions or call.dimensions,
         usage=None,
     )
+
+
+def vector(model: str, text: str, dimensions: int) -> list[float]:
+    """A unit vector that is a function of model and text."""
+    noise = hashlib.shake_128(f"{model}\0{text}".encode()).digest(dimensions)
+    numbers = [byte - 127.5 for byte in noise]
+    length = math.sqrt(sum(number * number for number in numbers))
+    return [number / length for number in numbers]
 
 
 def _embedded(call: Call, script: Script, attempt: str) -> Answer:
@@ -97,7 +112,7 @@ def _embedded(call: Call, script: Script, attempt: str) -> Answer:
         cached_tokens=0,
         usage=None,
         texts=call.texts,
-        dimensions=call.dimensions,
+        dimensions=script.dimensions or call.dimensions,
         base64=call.base64,
         vectors=script.vectors,
     )

@@ -27,7 +27,8 @@ class Row(Struct, frozen=True, kw_only=True):
     `output_tokens` are those written before the client was seen to be gone; `usage` is the JSON the client was told, or
     would have been; `bytes_sent` counts the response with its head; `completion_id` may repeat, `attempt` never does.
     `mark` is what the request's script calls it, so that a row can be found from outside. `status` is 0 when the client
-    left before there was one: nothing had begun, nothing is billed.
+    left before there was one: nothing had begun, nothing is billed. `service` is `batch` for members of batches, which
+    cost half.
     """
 
     attempt: str
@@ -44,6 +45,7 @@ class Row(Struct, frozen=True, kw_only=True):
     usage: str | None
     cost: int | None
     bytes_sent: int
+    service: Literal["live", "batch"] = "live"
     closed_by: Literal["server", "client"]
     mark: str = ""
 
@@ -70,9 +72,16 @@ class Ledger:
             os.write(self._file, msgspec.json.encode(row) + b"\n")
 
     def cost(
-        self, model: str, input_tokens: int, cached_tokens: int, output_tokens: int, cache_write_tokens: int = 0
+        self,
+        model: str,
+        input_tokens: int,
+        cached_tokens: int,
+        output_tokens: int,
+        cache_write_tokens: int = 0,
+        share: Fraction = Fraction(1),
     ) -> int | None:
-        """Nano-dollars of a call, in exact fractions, rounded up once. Shares no code with the gateway's own sums."""
+        """Nano-dollars of a call at a share of the price, in exact fractions, rounded up once. Shares no code with the
+        gateway's own sums."""
         price = self.prices.get(model)
         if price is None:
             return None
@@ -84,7 +93,7 @@ class Ledger:
             + written * cache_write_tokens
             + price.output * output_tokens
         )
-        return ceil(dollars_per_million * 1000)
+        return ceil(dollars_per_million * 1000 * share)
 
     def close(self) -> None:
         """Closes the files; the rows stay readable."""

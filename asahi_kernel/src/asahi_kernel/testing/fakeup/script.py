@@ -13,16 +13,27 @@ import msgspec
 from msgspec import Struct
 
 _DIRECTIVE = re.compile(r"\[\[fakeup:([^\]]*)\]\]")
-_SHAPE = ("mark", "tokens", "thinking", "cached", "cache_write", "tool", "latency_ms", "pace_ms")
+_SHAPE = (
+    "mark",
+    "tokens",
+    "thinking",
+    "cached",
+    "cache_write",
+    "tool",
+    "dimensions",
+    "batch",
+    "latency_ms",
+    "pace_ms",
+)
 
 
 class Script(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`…_at=k` strikes after k token chunks, or instead of the answer when it is not streamed.
 
     `first=n` leaves only the shape of the answer from the n-th repetition of the same text on: `tokens`, `thinking` (in
-    tokens, on Anthropic's wire only), `cached`, `cache_write`, `tool`, `latency_ms`, `pace_ms`. `usage=below` reports
-    one output token, `nan` is a number that JSON does not have. `vectors` are one too few, one number too short, out of
-    order, or words.
+    tokens, on Anthropic's and Cohere's wire), `cached`, `cache_write`, `tool`, `dimensions` (of vectors), `batch` (a
+    member's fate), `latency_ms`, `pace_ms`. `usage=below` reports one output token, `nan` is a number that JSON does
+    not have. `vectors` are one too few, one number too short, out of order, or words.
     """
 
     mark: str | None = None
@@ -50,6 +61,8 @@ class Script(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     cached: int = 0
     cache_write: int = 0
     tool: str | None = None
+    dimensions: int | None = None
+    batch: Literal["expired", "missing", "twice", "garbled"] | None = None
     latency_ms: float | None = None
     pace_ms: float | None = None
 

@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
+from collections import deque
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from fractions import Fraction
 from pathlib import Path
 from ssl import SSLContext
-from types import ModuleType
 
 import msgspec
 
-from asahi_kernel.testing.fakeup import anthropic, embeddings, openai
+from asahi_kernel.testing.fakeup import anthropic, batches, clouds, cohere, cohere_embed, embeddings, openai
 from asahi_kernel.testing.fakeup.connection import Ask, Connection, Gone
 from asahi_kernel.testing.fakeup.generation import Answer, Call, generate
+from asahi_kernel.testing.fakeup.hosts import HOSTS
 from asahi_kernel.testing.fakeup.ledger import Ledger, Price, Row
+from asahi_kernel.testing.fakeup.prompt_cache import PromptCache
 from asahi_kernel.testing.fakeup.script import Director, Script
+from asahi_kernel.testing.fakeup.wire import Wire
 
+_REMEMBERED = 100
 _JSON = {"content-type": "application/json"}
+_WIRES: tuple[Wire, ...] = (openai, embeddings, anthropic, cohere, cohere_embed)
 _EVENTS = {"content-type": "text/event-stream; charset=utf-8"}
 
 
 class Upstream:
-    """A scripted vendor. `active` counts the calls being answered, `connections` the open ones.
+    """A scripted vendor. `active` counts the calls being answered, `connections` the open ones; `heard` and
+    `bodies` are the headers and bodies of the last hundred calls.
 
     Assign `fault` to script every request from then on. `latency_s` passes before the first byte, `pace_s` between two
-    tokens. With `keys`, other credentials get a 401.
+    tokens. With `keys`, other credentials get a 401. `host` is one that speaks OpenAI's wire in its own way.
     """
 
     def __init__(
@@ -37,17 +45,24 @@ class Upstream:
         latency_s: float = 0.0,
         pace_s: float = 0.0,
         keys: Collection[str] = (),
+        host: str = "",
     ) -> None:
         self._ledger = ledger
+        wires = (*_WIRES, HOSTS[host]) if host else _WIRES
+        self._wires = {wire.PATH: wire for wire in wires}
         self._director = Director(fault)
         self._latency_s = latency_s
         self._pace_s = pace_s
         self._keys = frozenset(keys)
         self._boot = secrets.token_hex(3)
         self._count = 0
+        self._batches = batches.Batches(self._run_member)
         self._peers: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.active = 0
+        self.prompt_cache = PromptCache(time.monotonic)
+        self.heard: deque[dict[str, str]] = deque(maxlen=_REMEMBERED)
+        self.bodies: deque[bytes] = deque(maxlen=_REMEMBERED)
         self.url = ""
 
     @property
@@ -89,11 +104,17 @@ class Upstream:
         task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, connection: Connection, ask: Ask) -> None:
-        wire = {openai.PATH: openai, anthropic.PATH: anthropic, embeddings.PATH: embeddings}.get(ask.path)
+        wire = self._wires.get(ask.path)
         self._ledger.hear(ask.path, ask.body)
+        self.heard.append(ask.headers)
+        self.bodies.append(ask.body)
+        if wire is None and (found := clouds.find(ask)) is not None:
+            wire, ask = found
         try:
             if wire is not None and ask.method == "POST":
                 await _Attempt(self, connection, ask, wire).run()
+            elif (told := self._batched(ask)) is not None:
+                await _send(connection, *told)
             elif ask.path == anthropic.COUNT_PATH and ask.method == "POST":
                 await _send(connection, *anthropic.count(ask.body))
             elif ask.path == "/v1/models" and ask.method == "GET":
@@ -103,6 +124,52 @@ class Upstream:
             connection.end(ask.keep_alive)
         except Gone:
             return
+
+    def _batched(self, ask: Ask) -> tuple[int, bytes] | None:
+        """The answer to a call about files or batches, if it is one."""
+        if not ask.path.startswith((batches.FILES, batches.OPENAI, batches.ANTHROPIC)):
+            return None
+        wire: Wire = anthropic if ask.path.startswith(batches.ANTHROPIC) else openai
+        credential, status = _credential(ask), self.script("").status
+        if not self.permits(credential):
+            return 401, wire.error(401, f"Incorrect API key provided: {credential}.")
+        return (status, wire.error(status, "scripted failure")) if status else self._batches.answer(ask, credential)
+
+    def _run_member(self, wire: Wire, body: bytes, credential: str) -> batches.Outcome:
+        """Answers a member of a batch, and books it at half the price unless it failed."""
+        try:
+            call = wire.decode(body)
+            script = self.script(call.prompt)
+        except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+            return batches.Outcome(Script(), 400, wire.error(400, f"fakeup: {error}"))
+        if script.status is not None:
+            return batches.Outcome(script, script.status, wire.error(script.status, "scripted failure"))
+        attempt = self.begin()
+        answer = generate(call, script, attempt)
+        answer = msgspec.structs.replace(answer, usage=wire.usage(script, answer))
+        expired = script.batch == "expired"
+        sizes = answer.input_tokens, answer.cached_tokens, answer.output_tokens, answer.cache_write_tokens
+        self.finish(
+            Row(
+                attempt=attempt,
+                completion_id=answer.id,
+                credential=credential,
+                path=wire.PATH,
+                model=call.model,
+                stream=False,
+                status=0 if expired else 200,
+                input_tokens=answer.input_tokens,
+                cached_tokens=answer.cached_tokens,
+                cache_write_tokens=answer.cache_write_tokens,
+                output_tokens=0 if expired else answer.output_tokens,
+                usage=None if answer.usage is None else answer.usage.decode(),
+                cost=0 if expired else self._ledger.cost(call.model, *sizes, share=Fraction(1, 2)),
+                bytes_sent=0,
+                service="batch",
+                closed_by="server",
+            )
+        )
+        return batches.Outcome(script, 200, wire.reply(answer))
 
     def _models(self) -> bytes:
         names = sorted(self._ledger.prices) or ["fake-1"]
@@ -132,6 +199,13 @@ class Upstream:
         """The bill of a call in nano-dollars."""
         return self._ledger.cost(model, answer.input_tokens, answer.cached_tokens, written, answer.cache_write_tokens)
 
+    def cached(self, answer: Answer, call: Call, credential: str) -> Answer:
+        """The answer with what its prompt read from the cache or wrote to it, if it has markers."""
+        if not any(block.marked for block in call.blocks):
+            return answer
+        read, written = self.prompt_cache.use(credential, call.model, call.blocks)
+        return msgspec.structs.replace(answer, cached_tokens=read, cache_write_tokens=written)
+
     def latency_s(self, script: Script) -> float:
         return self._latency_s if script.latency_ms is None else script.latency_ms / 1000
 
@@ -142,19 +216,19 @@ class Upstream:
 class _Attempt:
     """One call, from its request to its row in the ledger."""
 
-    def __init__(self, upstream: Upstream, connection: Connection, ask: Ask, wire: ModuleType) -> None:
+    def __init__(self, upstream: Upstream, connection: Connection, ask: Ask, wire: Wire) -> None:
         self._upstream = upstream
         self._connection = connection
         self._ask = ask
         self._wire = wire
         self._id = upstream.begin()
-        self._credential = ask.headers.get("x-api-key") or ask.headers.get("authorization", "").removeprefix("Bearer ")
+        self._credential = _credential(ask)
         self._call: Call | None = None
         self._reply: Answer | None = None
         self._status = 0
         self._written = 0
         self._mark = ""
-        self._headers = {"x-request-id": f"req_{self._id}", "request-id": f"req_{self._id}"}
+        self._headers = dict.fromkeys(("x-request-id", "request-id", "x-debug-trace-id"), f"req_{self._id}")
 
     async def run(self) -> None:
         """Answers; the row is written however that ends."""
@@ -190,6 +264,8 @@ class _Attempt:
             self._status = 200
             return await _send(self._connection, 200, self._wire.error(500, "scripted failure"), self._headers)
         reply = generate(call, script, self._id)
+        if not script.cached and not script.cache_write:
+            reply = self._upstream.cached(reply, call, self._credential)
         self._reply = reply = msgspec.structs.replace(reply, usage=self._wire.usage(script, reply))
         self._status = 200
         if call.stream:
@@ -280,6 +356,11 @@ class _Attempt:
 _FAULTS = frozenset({"stall_at", "reset_at", "eof_at", "error_event_at", "garbage_at", "long_line_at"})
 
 
+def _credential(ask: Ask) -> str:
+    direct = ask.headers.get("x-api-key") or ask.headers.get("api-key")
+    return direct or ask.headers.get("authorization", "").removeprefix("Bearer ")
+
+
 async def _send(connection: Connection, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
     connection.head(status, _JSON | (headers or {}), len(body))
     await connection.body(body)
@@ -295,13 +376,14 @@ async def running(
     latency_s: float = 0.0,
     pace_s: float = 0.0,
     keys: Collection[str] = (),
+    host: str = "",
     port: int = 0,
     tls: SSLContext | None = None,
 ) -> AsyncIterator[Upstream]:
     """A fake upstream on a loopback port for as long as the block lasts; its address is `url`. With `bodies` it writes
     each request there."""
     books = Ledger(prices or {}, ledger, bodies)
-    upstream = Upstream(books, fault=fault, latency_s=latency_s, pace_s=pace_s, keys=keys)
+    upstream = Upstream(books, fault=fault, latency_s=latency_s, pace_s=pace_s, keys=keys, host=host)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(upstream.connection, "127.0.0.1", port, backlog=1024, ssl=tls)
     upstream.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"

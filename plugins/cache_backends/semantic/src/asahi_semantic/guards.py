@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asahi_semantic.facts import Facts
-from asahi_semantic.words import STOP
+from asahi_semantic.words import OPPOSITES, STOP
 
 #: A slot is a run of at most so many words that differ in a frame that is otherwise the same.
 _SLOT = 4
@@ -47,7 +47,7 @@ def _slot(asked: Facts, stored: Facts) -> str:
         end += 1
     here, there = one[start : len(one) - end], other[start : len(other) - end]
     framed = start + end >= max(len(here), len(there)) and max(len(here), len(there)) <= _SLOT
-    if framed and _meaning(here) and _meaning(there):
+    if framed and ((_meaning(here) and _meaning(there)) or frozenset((*here, *there)) in OPPOSITES):
         return "the same sentence about something else"
     return ""
 
@@ -58,6 +58,9 @@ def _meaning(words: tuple[str, ...]) -> bool:
 
 def _order(asked: Facts, stored: Facts) -> str:
     """Who does what to whom: the same words in another order."""
-    if asked.content != stored.content and sorted(asked.content) == sorted(stored.content):
+    if asked.words == stored.words:
+        return ""
+    turned = asked.content != stored.content and sorted(asked.content) == sorted(stored.content)
+    if turned or sorted(asked.words) == sorted(stored.words):
         return "the same words in another order"
     return ""

@@ -8,10 +8,12 @@ from typing import Any, TypeAlias
 
 from asahi_kernel import Completion
 from asahi_semantic.facts import find
+from asahi_semantic.guards import veto
 
 Likeness: TypeAlias = Callable[[str, str], Awaitable[float]]
 
-#: The cosine of two answers from which on they may be equal, where numbers and negation agree too.
+#: The cosine of two answers from which on they may be equal, where the guards find no difference either: numbers,
+#: negation, names, or one word that is another.
 ALIKE = 0.92
 #: Answers up to so many words are labels: they are equal word by word or not at all.
 _LABEL = 3
@@ -33,7 +35,7 @@ async def equal(fresh: Completion, stored: Completion, task: str, likeness: Like
     if parsed[0] is not None or parsed[1] is not None:
         return bool(parsed[0] == parsed[1])
     first, second = find(fresh.text[:_LOOKED_AT]), find(stored.text[:_LOOKED_AT])
-    if first.numbers != second.numbers or first.negated != second.negated:
+    if veto(first, second):
         return False
     return await likeness(fresh.text, stored.text) >= ALIKE
 

@@ -82,8 +82,8 @@ async def _parts(config: SemanticConfig, gateway: Gateway, where: Path | None, s
     price = config.embed_cost_per_1k_tokens
     if price is None and not isinstance(embedder, LocalPart):
         raise ConfigError(
-            f"cache_tiers.semantic: the price of the embedder {config.embedder!r} is unknown, and never taken for zero; "
-            "say what its vendor asks in embed_cost_per_1k_tokens, 0 for one of your own"
+            f"cache_tiers.semantic: the price of the embedder {config.embedder!r} is unknown, and never taken for "
+            "zero; say what its vendor asks in embed_cost_per_1k_tokens, 0 for one of your own"
         )
     vectors = gateway.vector_stores.get(config.vector_store)
     if vectors is None:

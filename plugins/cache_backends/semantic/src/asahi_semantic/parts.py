@@ -37,8 +37,9 @@ class Place(Struct, frozen=True):
 
 
 class Parts:
-    """`price` is what the embedder's vendor asks, in nUSD per 1,000,000,000 tokens. `name` and `version` of the embedder are in the namespace, so that vectors of different embedders never meet. The
-    stand-ins are the local embedder and a store in memory; both take over only while the real ones fail."""
+    """`price` is what the embedder's vendor asks, in nUSD per 1,000,000,000 tokens. `name` and the embedder's version
+    are in the namespace, so that vectors of different embedders never meet. The stand-ins are the local embedder and a
+    store in memory; both take over only while the real ones fail."""
 
     def __init__(
         self,

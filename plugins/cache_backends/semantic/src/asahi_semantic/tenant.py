@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from asahi_semantic.verifier import Floats
 
 #: The share of served hits that are answered again at first, and the hits over which it halves.
-_FIRST_RECHECKS, _HALVES_IN = 0.1, 500
+_FIRST_RECHECKS, _HALVES_IN = 0.1, 2_000
 
 
 class Tenant:

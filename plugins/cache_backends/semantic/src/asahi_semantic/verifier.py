@@ -35,7 +35,7 @@ NAMES = (
 #: Beyond this a margin says nothing more.
 FAR = 0.3
 #: What each observation adds to the variance of each weight, so that the verifier keeps learning where traffic drifts.
-_DRIFT = 1e-5
+_DRIFT = 1e-4
 
 
 class Pair(Struct, frozen=True):

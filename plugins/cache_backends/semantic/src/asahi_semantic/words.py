@@ -47,6 +47,12 @@ UNITS = _groups(
 #: Words that have a side before and a side after them which cannot be exchanged. After `from` the sides are turned.
 DIRECTED = _set("to into from than before after over under vs versus against onto toward towards")
 
+_OPPOSITES = """to from,in out,on off,up down,before after,over under,above below,with without,and or,for against,
+here there,all some,all none,any no,can cannot,he she,his her,him her,my your,i you,we they,our their,my his,my her,
+inside outside,since until,by for,by to"""
+#: Small words that turn a sentence round where they stand for each other.
+OPPOSITES = frozenset(frozenset(pair.split()) for pair in _OPPOSITES.split(","))
+
 COMPARISONS = dict.fromkeys(
     _set(
         """more greater larger bigger higher longer faster older better above most max maximum increase increases

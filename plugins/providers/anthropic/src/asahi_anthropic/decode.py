@@ -15,7 +15,7 @@ from msgspec import Raw, Struct
 from asahi_anthropic.objects import Members, join, members, packed
 from asahi_kernel import Completion, ToolCall, Usage
 from asahi_kernel.http.failures import Failure, Garbage
-from asahi_kernel.http.mending import without_nan
+from asahi_kernel.http.mending import UNREADABLE, read
 from asahi_kernel.types import FinishReason
 
 _FINISH: dict[str, FinishReason] = {
@@ -30,7 +30,6 @@ _FINISH: dict[str, FinishReason] = {
 _PLAIN = frozenset({"", "end_turn", "max_tokens", "tool_use", "refusal"})
 _NOTHING = Raw(b"null")
 _MOST_TOKENS = 1 << 31
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class _Creation(Struct, frozen=True):
@@ -205,19 +204,7 @@ def _numbers(usage: _Usage) -> dict[str, int | None]:
 
 
 def _read(body: bytes) -> _Reply:
-    try:
-        if not body.isascii():
-            body.decode()
-        reply = _reply(body)
-    except UNREADABLE as error:
-        reply = _mended(body, error)
+    reply = read(_reply, body)
     if bytes(reply.error) != b"null":
         raise Failure(bytes(reply.error))
     return reply
-
-
-def _mended(body: bytes, error: Exception) -> _Reply:
-    try:
-        return _reply(without_nan(body, error))
-    except UNREADABLE as fault:
-        raise Garbage(str(fault)) from None

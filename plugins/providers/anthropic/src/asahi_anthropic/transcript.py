@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Raw, Struct
 
-from asahi_anthropic.decode import UNREADABLE, ending, finish, read_usage, text_of, tool_extra
+from asahi_anthropic.decode import ending, finish, read_usage, text_of, tool_extra
 from asahi_anthropic.objects import Members, join, members, packed
 from asahi_kernel import Chunk, ToolCallDelta
 from asahi_kernel.http.failures import Failure, Garbage
-from asahi_kernel.http.mending import without_nan
+from asahi_kernel.http.mending import UNREADABLE, read
 from asahi_kernel.wire.sse import Event
 
 _NULL = Raw(b"null")
@@ -84,7 +84,7 @@ class Transcript:
         return self._name([chunk])
 
     def _read_further(self, event: Event) -> Sequence[Chunk]:
-        told = _members(event[1])
+        told = read(members, event[1])
         try:
             return self._take(text_of(told["type"]), told)
         except (*UNREADABLE, KeyError) as error:
@@ -160,12 +160,3 @@ class Transcript:
             return chunks
         self._named = True
         return (msgspec.structs.replace(chunks[0], provider_request_id=self._request_id), *chunks[1:])
-
-
-def _members(data: bytes) -> Members:
-    try:
-        if not data.isascii():
-            data.decode()
-        return members(data)
-    except UNREADABLE as error:
-        return members(without_nan(data, error))

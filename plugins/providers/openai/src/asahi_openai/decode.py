@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from typing import TypeAlias
 
@@ -10,7 +11,7 @@ from msgspec import Raw, Struct
 
 from asahi_kernel import Chunk, Completion, ToolCall, ToolCallDelta, Usage
 from asahi_kernel.http.failures import Failure, Garbage
-from asahi_kernel.http.mending import without_nan
+from asahi_kernel.http.mending import UNREADABLE, read
 from asahi_kernel.types import Choice, FinishReason
 
 Members: TypeAlias = dict[str, Raw]
@@ -26,7 +27,8 @@ _FINISH: dict[str, FinishReason] = {
 }
 _NOTHING = Raw(b"null")
 _MOST_TOKENS = 1 << 31
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+#: The index of a piece of a tool call that its host has not numbered.
+UNNUMBERED = -1
 
 
 class _Details(Struct, frozen=True):
@@ -46,6 +48,7 @@ class _Reply(Struct, frozen=True):
     choices: list[Members] | None = None
     usage: Raw = _NOTHING
     error: Raw = _NOTHING
+    object: Raw = _NOTHING
 
 
 class _PlainDelta(Struct, frozen=True, forbid_unknown_fields=True):
@@ -107,7 +110,7 @@ def decode_reply(body: bytes, model: str, request_id: str) -> Completion:
         raise Garbage("no choices")
     try:
         first, *others = (_choice(members) for members in reply.choices)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise Garbage(str(error)) from None
     return Completion(
         text=first.text,
@@ -127,17 +130,23 @@ def decode_event(data: bytes) -> tuple[str, list[Chunk], Usage | None]:
     reply = _read(data)
     try:
         chunks = [chunk for members in reply.choices or () for chunk in _chunks(members)]
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise Garbage(str(error)) from None
     return reply.id or "", chunks, read_usage(reply.usage)
 
 
-def finish(reason: str) -> FinishReason:
+def finish(reason: str, *, called: bool = False) -> FinishReason:
     """The vendor's finish reason in our words. An unknown one counts as `length`: whether the answer is whole is not
-    known then, and it is not kept."""
+    known then, and it is not kept. Some hosts call it a stop where a tool was `called`."""
     if reason == "error":
         raise Garbage("the host ended the answer with an error")
-    return _FINISH.get(reason, "length")
+    ours = _FINISH.get(reason, "length")
+    return "tool_calls" if called and ours == "stop" else ours
+
+
+def new_id() -> str:
+    """An id for a tool call that its host gave none: the answer to the call must name it."""
+    return f"call_{secrets.token_hex(12)}"
 
 
 def read_usage(raw: Raw) -> Usage | None:
@@ -156,27 +165,17 @@ def read_usage(raw: Raw) -> Usage | None:
 
 
 def _read(body: bytes) -> _Reply:
-    try:
-        if not body.isascii():
-            body.decode()
-        reply = _reply(body)
-    except _UNREADABLE as error:
-        reply = _mended(body, error)
+    reply = read(_reply, body)
     if bytes(reply.error) != b"null":
         raise Failure(bytes(reply.error))
+    if bytes(reply.object) == b'"error"':
+        raise Failure(body)
     return reply
-
-
-def _mended(body: bytes, error: Exception) -> _Reply:
-    try:
-        return _reply(without_nan(body, error))
-    except _UNREADABLE as fault:
-        raise Garbage(str(fault)) from None
 
 
 def _choice(members: Members) -> Choice:
     message = _pop_object(members, "message")
-    reason = _pop_text(members, "finish_reason") or "none"
+    reason = _pop_reason(members) or "none"
     members.pop("index", None)
     content = message.get("content")
     text = _pop_content(message)
@@ -188,17 +187,21 @@ def _choice(members: Members) -> Choice:
     if reason == "function_call":
         members["finish_reason"] = Raw(b'"function_call"')
     return Choice(
-        text=text, finish_reason=finish(reason), tool_calls=calls, message=_rest(message), choice=_rest(members)
+        text=text,
+        finish_reason=finish(reason, called=bool(calls)),
+        tool_calls=calls,
+        message=_rest(message),
+        choice=_rest(members),
     )
 
 
 def _chunks(members: Members) -> Iterator[Chunk]:
     delta = _pop_object(members, "delta")
-    reason = _pop_text(members, "finish_reason")
+    reason = _pop_reason(members)
     index = members.pop("index", None)
     delta.pop("role", None)
     text = _pop_content(delta)
-    calls = tuple(_tool_call_delta(raw, at) for at, raw in enumerate(_pop_calls(delta)))
+    calls = tuple(_tool_call_delta(raw) for raw in _pop_calls(delta))
     if reason == "function_call":
         members["finish_reason"] = Raw(b'"function_call"')
     chunk = Chunk(
@@ -215,13 +218,15 @@ def _chunks(members: Members) -> Iterator[Chunk]:
 
 def _tool_call(raw: Raw) -> ToolCall:
     call, kind, name, text, extra = _read_call(raw)
-    return ToolCall(id=call.id or "", name=name or "", arguments=text, type=kind or "function", extra=extra)
+    return ToolCall(id=call.id or new_id(), name=name or "", arguments=text, type=kind or "function", extra=extra)
 
 
-def _tool_call_delta(raw: Raw, at: int) -> ToolCallDelta:
+def _tool_call_delta(raw: Raw) -> ToolCallDelta:
     call, kind, name, text, extra = _read_call(raw)
-    index = at if call.index is None else call.index
-    return ToolCallDelta(index=index, id=call.id, name=name, arguments=text, type=kind, extra=extra)
+    index = UNNUMBERED if call.index is None else call.index
+    return ToolCallDelta(
+        index=index, id=call.id or None, name=name or None, arguments=text, type=kind or None, extra=extra
+    )
 
 
 def _read_call(raw: Raw) -> tuple[_Call, str | None, str | None, str, bytes]:
@@ -247,6 +252,14 @@ def _pop_object(members: Members, name: str) -> Members:
 def _pop_text(members: Members, name: str) -> str:
     raw = members.pop(name, None)
     return "" if raw is None or bytes(raw) == b"null" else _text(raw)
+
+
+def _pop_reason(members: Members) -> str:
+    """The finish reason. Raises `Failure` for an answer that ends with an error which the host describes."""
+    reason = _pop_text(members, "finish_reason")
+    if reason == "error" and "error" in members:
+        raise Failure(bytes(members["error"]))
+    return reason
 
 
 def _pop_calls(members: Members) -> list[Raw]:

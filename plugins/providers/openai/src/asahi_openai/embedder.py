@@ -53,11 +53,8 @@ class OpenAIEmbedder:
 async def opened(config: EmbedderConfig) -> AsyncIterator[OpenAIEmbedder]:
     """An embedder with its connections, which close with it."""
     headers = {"authorization": f"Bearer {config.api_key.reveal()}"} if config.api_key else {}
-    seconds = config.timeout_s
-    timeouts = Timeouts(first_token_s=seconds, idle_s=seconds, whole_s=seconds, stream_s=seconds)
-    limit, patience = config.max_connections, min(config.connect_timeout_s, seconds)
-    async with connected("openai", config.base_url, headers, limit=limit, connect_timeout_s=patience) as client:
-        yield OpenAIEmbedder(config, Caller(client, timeouts, OpenAIDialect(config.api_key.reveal())))
+    async with connected("openai", config.base_url, headers, config) as client:
+        yield OpenAIEmbedder(config, Caller(client, Timeouts.of(config), OpenAIDialect(config.api_key.reveal())))
 
 
 def _unit(vector: Vector) -> Vector:

@@ -9,13 +9,12 @@ from msgspec import Raw, Struct
 
 from asahi_kernel import Embedded
 from asahi_kernel.http.failures import Failure, Garbage
-from asahi_kernel.http.mending import without_nan
+from asahi_kernel.http.mending import read
 
 PATH = "/embeddings"
 #: Texts in one call. The vendor takes 2,048, whose numbers are 40 MB of JSON: too much to hold up all others for.
 MOST_TEXTS = 256
 _MOST_TOKENS = 1 << 31
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NOTHING = Raw(b"null")
 
 
@@ -49,7 +48,7 @@ def encode(model: str, texts: Sequence[str], dimensions: int | None) -> bytes:
 
 def decode(body: bytes, count: int, dimensions: int | None, request_id: str) -> Embedded:
     """The vectors in a reply, in the order of the texts. Raises `Garbage`, or `Failure` for an error object."""
-    reply = _read(body)
+    reply = read(_reply, body)
     if bytes(reply.error) != b"null":
         raise Failure(bytes(reply.error))
     entries = reply.data or []
@@ -61,20 +60,6 @@ def decode(body: bytes, count: int, dimensions: int | None, request_id: str) -> 
     if len(lengths) != 1 or 0 in lengths or (dimensions is not None and lengths != {dimensions}):
         raise Garbage("vectors of another length than was asked for")
     return Embedded(tuple(vectors[at] for at in range(count)), _read_usage(reply.usage), request_id)
-
-
-def _read(body: bytes) -> _Reply:
-    try:
-        return _reply(body)
-    except _UNREADABLE as error:
-        return _mended(body, error)
-
-
-def _mended(body: bytes, error: Exception) -> _Reply:
-    try:
-        return _reply(without_nan(body, error))
-    except _UNREADABLE as fault:
-        raise Garbage(str(fault)) from None
 
 
 def _read_usage(raw: Raw) -> int | None:

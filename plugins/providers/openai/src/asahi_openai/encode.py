@@ -17,7 +17,9 @@ _OURS = frozenset(
 )
 
 
-def encode(request: Request, api_model: str, *, stream: bool, max_tokens_parameter: str) -> bytes:
+def encode(
+    request: Request, api_model: str, *, stream: bool, max_tokens_parameter: str, ask_for_usage: bool = True
+) -> bytes:
     """The body of a call. Of the caller's further options those go along that this function does not decide itself;
     `store` never does: what passes through a gateway is not for the vendor to keep."""
     fields = [b'"model":' + _encode(api_model), b'"messages":[' + b",".join(_messages(request)) + b"]"]
@@ -42,7 +44,10 @@ def encode(request: Request, api_model: str, *, stream: bool, max_tokens_paramet
     fields += (_encode(name) + b":" + value for name, value in request.options if name not in _OURS)
     if stream:
         further = next((value for name, value in request.options if name == "stream_options"), b"")
-        fields.append(b'"stream":true,"stream_options":' + (join(_members(further), _USAGE) if further else _USAGE))
+        usage = _USAGE if ask_for_usage else b""
+        fields.append(b'"stream":true')
+        if told := join(_members(further), usage) if further else usage:
+            fields.append(b'"stream_options":' + told)
     return b"{" + b",".join(fields) + b"}"
 
 

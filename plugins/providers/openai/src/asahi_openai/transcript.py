@@ -9,6 +9,7 @@ import msgspec
 from asahi_kernel import Chunk, Usage
 from asahi_kernel.http.failures import Failure, Garbage
 from asahi_kernel.wire.sse import Event
+from asahi_openai.calls import Calls
 from asahi_openai.decode import decode_event, decode_plain, finish
 
 _TERMINATOR = b"[DONE]"
@@ -20,12 +21,13 @@ class Transcript:
     Hosts tell usage in an event of its own, with the last piece, or with every piece: it is given once, by `end`.
     """
 
-    __slots__ = ("_ended", "_named", "_request_id", "_seen", "_usage", "begun", "done")
+    __slots__ = ("_calls", "_ended", "_named", "_request_id", "_seen", "_usage", "begun", "done")
 
     def __init__(self, request_id: str) -> None:
         self._request_id = request_id
         self._seen: set[int] = set()
         self._ended: set[int] = set()
+        self._calls = Calls()
         self._usage: Usage | None = None
         self._named = False
         self.begun = False
@@ -45,7 +47,8 @@ class Transcript:
             self._seen.add(choice.index)
             if reason:
                 self._ended.add(choice.index)
-                chunks.append(Chunk(text=text or "", index=choice.index, finish_reason=finish(reason)))
+                called = self._calls.called(choice.index)
+                chunks.append(Chunk(text=text or "", index=choice.index, finish_reason=finish(reason, called=called)))
             elif text:
                 chunks.append(Chunk(text=text, index=choice.index))
         self.begun = True
@@ -65,6 +68,7 @@ class Transcript:
         if name == "error":
             raise Failure(data)
         identity, chunks, usage = decode_event(data)
+        chunks = [self._calls.mended(chunk) for chunk in chunks]
         if usage is not None:
             self._usage = usage
         self._seen.update(chunk.index for chunk in chunks)

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import msgspec
 from msgspec import Struct
 
 from asahi_kernel import Candidate, Usage
 from asahi_kernel.money import count_input, expect_output
+from asahi_kernel.prefixes import Recent, digests
 
 if TYPE_CHECKING:
-    from asahi_kernel import Message, Request
+    from asahi_kernel import Request
 
 #: Vendors keep a prompt of at least so many tokens for at least so long.
 _LEAST_TOKENS = 1_024
 _KEPT_S = 300.0
-_MOST = 10_000
-_encode = msgspec.msgpack.Encoder().encode
+_MOST = 2_000
 
 
 class Warm(Struct, frozen=True):
-    """The model that answered the beginning of a conversation, when, and how many tokens that was."""
+    """The model that answered the beginning of a conversation, and how many tokens that was."""
 
     model: str
-    since: float
     tokens: int
 
 
@@ -36,8 +32,7 @@ class Warmth:
     """Remembers, for each org, who answered last. Bounded; what is pushed out counts as cold."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._warm: OrderedDict[bytes, Warm] = OrderedDict()
+        self._warm: Recent[Warm] = Recent(_KEPT_S, most=_MOST, clock=clock)
 
     def remember(self, org: str, request: Request, model: str) -> None:
         """The model has just read these messages."""
@@ -45,21 +40,14 @@ class Warmth:
             return
         tokens = count_input(request)
         if tokens >= _LEAST_TOKENS:
-            key = _digest(org, request, request.messages)
-            self._warm[key] = Warm(model, self._clock(), tokens)
-            self._warm.move_to_end(key)
-            if len(self._warm) > _MOST:
-                self._warm.popitem(last=False)
+            self._warm.put(org, digests(request)[-1], Warm(model, tokens))
 
     def of(self, org: str, request: Request) -> Warm | None:
         """Who has what came before the last answer in this conversation still in its cache."""
         if not self._warm or len(request.messages) < 3:
             return None
         answers = [place for place, message in enumerate(request.messages) if message.role == "assistant"]
-        if not answers:
-            return None
-        warm = self._warm.get(_digest(org, request, request.messages[: answers[-1]]))
-        return warm if warm is not None and self._clock() - warm.since < _KEPT_S else None
+        return self._warm.get(org, digests(request)[answers[-1]]) if answers else None
 
 
 def discounted(candidate: Candidate, request: Request, warm: Warm) -> int | None:
@@ -73,7 +61,3 @@ def discounted(candidate: Candidate, request: Request, warm: Warm) -> int | None
     tokens = candidate.input_tokens
     output = expect_output(tokens, request.max_tokens)
     return prices.cost(Usage(tokens, output, cached_tokens=min(warm.tokens, tokens))) * request.n
-
-
-def _digest(org: str, request: Request, messages: tuple[Message, ...]) -> bytes:
-    return hashlib.blake2b(_encode((org, request.tools, messages)), digest_size=16).digest()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 from asahi_kernel.records import Event, Settled
 from asahi_kernel.rollups import gather
@@ -18,11 +17,7 @@ from asahi_piccolo.eventrows import (
     event_rows,
 )
 from asahi_piccolo.ledger import LEDGER_COLUMNS, heads_of, linked
-from asahi_piccolo.rollups import add_rollups
-
-T = TypeVar("T")
-#: From this many on, the work is done in a thread: the loop has requests to serve.
-_MANY = 200
+from asahi_piccolo.rollups import add_rollups, apart
 
 _KNOWN = Statement(
     "SELECT request_id FROM inference_events WHERE request_id = ANY($1::text[])",
@@ -51,7 +46,7 @@ class StoredBooks:
                 return 0
             events = [each.event for each in new]
             heads = await heads_of(session, sorted({event.org_id for event in events}))
-            entries, rollups, rows = await _apart(len(new), lambda: _prepared(new, events, heads))
+            entries, rollups, rows = await apart(len(new), lambda: _prepared(new, events, heads))
             for table, columns, values in rows:
                 await session.load(table, columns, values)
             await session.load("savings_ledger", LEDGER_COLUMNS, entries)
@@ -66,7 +61,3 @@ def _prepared(new: Sequence[Settled], events: Sequence[Event], heads: dict[str, 
         ("decisions", DECISION_COLUMNS, list(decision_rows(each.decision for each in new))),
     )
     return linked(events, heads), gather(events), rows
-
-
-async def _apart(size: int, work: Callable[[], T]) -> T:
-    return work() if size < _MANY else await asyncio.to_thread(work)

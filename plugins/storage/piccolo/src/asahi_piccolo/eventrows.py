@@ -53,7 +53,7 @@ _PLAIN = (
     "total_tokens",
 )
 _MONEY = ("cost", "baseline_cost", "overhead_cost", "saved")
-_JSON = ("latency_breakdown", "baseline_tokens", "saved_by", "techniques", "tags", "warnings")
+_JSON = ("latency_breakdown", "baseline_usage", "saved_by", "techniques", "tags", "warnings")
 _FACTS = ("cache_hit", "fallback_used")
 
 EVENT_COLUMNS = (*_PLAIN, *(f"{name}_nano" for name in _MONEY), *_JSON, "attempts")
@@ -97,7 +97,7 @@ _attempt_values = attrgetter(
 _encode = msgspec.json.Encoder().encode
 _decoders = {
     "latency_breakdown": msgspec.json.Decoder(dict[str, float]).decode,
-    "baseline_tokens": msgspec.json.Decoder(tuple[int, int]).decode,
+    "baseline_usage": msgspec.json.Decoder(Usage).decode,
     "saved_by": msgspec.json.Decoder(dict[str, int]).decode,
     "techniques": msgspec.json.Decoder(tuple[str, ...]).decode,
     "tags": msgspec.json.Decoder(dict[str, str]).decode,

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from asahi_kernel.records import Decision, Event, EventQuery, Totals
 from asahi_kernel.rollups import Granularity, add, floor, gather
 from asahi_piccolo.database import Database, Row, Statement
 from asahi_piccolo.eventrows import decision_of, event_of, moment
+from asahi_piccolo.rollups import COARSE
 
 _CHUNK = 1_000
 #: Rollups by minute and by hour are kept so long; beyond it the events themselves are read.
-KEPT = {"minute": timedelta(hours=48), "hour": timedelta(days=90)}
+KEPT: Mapping[Granularity, timedelta] = {"minute": timedelta(hours=48), "hour": timedelta(days=90)}
 _MARGIN = timedelta(hours=1)
 
 _FIND = Statement("SELECT * FROM inference_events WHERE request_id = $1 AND org_id = $2")
@@ -123,9 +124,10 @@ class StoredEvents:
         _add_batch(totals, batch)
 
     async def _add(self, totals: Totals, org: str, granularity: Granularity, start: datetime, end: datetime) -> None:
-        for row in await self._database.fetch(_TOTALS, org, granularity, start, end):
+        coarse = COARSE[granularity]
+        for row in await self._database.fetch(_TOTALS, org, coarse, start, end):
             _add_row(totals, row)
-        for row in await self._database.fetch(_SAVED_BY, org, granularity, start, end):
+        for row in await self._database.fetch(_SAVED_BY, org, coarse, start, end):
             totals.saved_by[row["key"]] = totals.saved_by.get(row["key"], 0) + row["amount"]
 
     async def _whole(self, rows: Sequence[Row]) -> list[Event]:

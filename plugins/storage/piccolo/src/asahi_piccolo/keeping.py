@@ -14,6 +14,7 @@ from asahi_kernel.money import Prices
 from asahi_kernel.records import Claim, DeadLetter, Kept
 from asahi_piccolo.database import BOOKS, Database, Row, Statement
 from asahi_piccolo.events import KEPT
+from asahi_piccolo.rollups import COARSE
 
 _DAY = timedelta(days=1)
 _CHUNK = 5_000
@@ -148,7 +149,8 @@ class StoredRetention:
         now = datetime.now(UTC)
         async with self._database.transaction(BOOKS) as session:
             for granularity, age in KEPT.items():
-                await session.run(_SWEEP_ROLLUPS, org, granularity, now - age)
+                for name in (granularity, COARSE[granularity]):
+                    await session.run(_SWEEP_ROLLUPS, org, name, now - age)
             await session.run(_EXPIRED, now)
         return gone
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -44,7 +44,7 @@ class Postgres:
                         found = await self._bounded(connection, connection.fetch(statement.postgres, *values))
                         return [dict(each) for each in found]
                 except Exception:
-                    if last or not connection.is_closed():
+                    if last or not _gone(connection):
                         raise
         raise AssertionError
 
@@ -53,8 +53,8 @@ class Postgres:
         self._gate.check()
         async with self._connection() as connection:
             session = _Session(connection, self)
-            await session.begin(lock)
             try:
+                await session.begin(lock)
                 yield session
             except BaseException:
                 await asyncio.shield(session.undo())
@@ -137,47 +137,62 @@ class _Session:
         self._transaction = connection.transaction()
 
     async def begin(self, lock: Lock | None) -> None:
-        await self._do(self._transaction.start())
+        await self._do(lambda: self._transaction.start())
         if lock is not None:
-            await self._do(self._connection.execute("SELECT pg_advisory_xact_lock($1)", lock.number))
+            await self._do(lambda: self._connection.execute("SELECT pg_advisory_xact_lock($1)", lock.number))
 
     async def commit(self) -> None:
-        await self._do(self._transaction.commit())
+        await self._do(lambda: self._transaction.commit())
 
     async def undo(self) -> None:
         """A connection that is gone has undone it by itself, and one that cannot undo is hung up on."""
-        if not self._connection.is_closed():
+        if not _gone(self._connection):
             try:
-                await self._do(self._transaction.rollback())
+                await self._do(lambda: self._transaction.rollback())
             except Exception:  # noqa: BLE001 - the first error is the one to tell
-                self._connection.terminate()
+                _terminate(self._connection)
 
     async def fetch(self, statement: Statement, *values: Value) -> Sequence[Row]:
-        found = await self._do(self._connection.fetch(statement.postgres, *values))
+        found = await self._do(lambda: self._connection.fetch(statement.postgres, *values))
         return [dict(each) for each in found]
 
     async def run(self, statement: Statement, *values: Value) -> int:
-        told = await self._do(self._connection.execute(statement.postgres, *values))
+        told = await self._do(lambda: self._connection.execute(statement.postgres, *values))
         count = told.rpartition(" ")[2]
         return int(count) if count.isdigit() else 0
 
     async def many(self, statement: Statement, rows: Sequence[Sequence[Value]]) -> None:
         if rows:
-            await self._do(self._connection.executemany(statement.postgres, rows))
+            await self._do(lambda: self._connection.executemany(statement.postgres, rows))
 
     async def load(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> None:
-        copying = self._connection.copy_records_to_table(table, columns=list(columns), records=rows)
-        await self._do(copying)
+        names = list(columns)
+        await self._do(lambda: self._connection.copy_records_to_table(table, columns=names, records=rows))
 
-    async def _do(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _do(self, begin: Callable[[], Coroutine[Any, Any, T]]) -> T:
         with postgres_failures():
-            return await self._database._bounded(self._connection, work)
+            return await self._database._bounded(self._connection, begin())
 
 
 async def _hang_up(connection: Connection[Any], running: asyncio.Task[Any]) -> None:
-    connection.terminate()
+    _terminate(connection)
     await asyncio.wait({running}, timeout=_GRACE_S)
     if not running.done():
         running.cancel()
     elif not running.cancelled():
         running.exception()
+
+
+def _gone(connection: Connection[Any]) -> bool:
+    """A connection that broke has left the pool by itself, and may then not even be asked."""
+    import asyncpg
+
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.exceptions.InterfaceError:
+        return True
+
+
+def _terminate(connection: Connection[Any]) -> None:
+    if not _gone(connection):
+        connection.terminate()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
-from asahi_kernel.rollups import Granularity, Key, Rollup, Sums
+from asahi_kernel.rollups import Dimension, Granularity, Key, Rollup, Sums, merge
 from asahi_piccolo.database import Database, Row, Session, Statement
 from asahi_piccolo.eventrows import moment
 from asahi_piccolo.sqlite import stamp
@@ -33,6 +34,23 @@ _NUMBERS = {
     "quality_count": "quality_count",
 }
 _CHUNK = 2_000
+#: From this many on, work is done in a thread.
+_MANY = 200
+#: Beside each granularity stand sums over its models and tiers alone: few rows, so that totals stay fast however many
+#: users and keys there are. No other reader sees them, since they go by other names.
+COARSE: Mapping[Granularity, str] = {"minute": "mins", "hour": "hours", "day": "days"}
+_DIMENSIONS: tuple[Dimension, ...] = (
+    "bucket",
+    "user_id",
+    "key_id",
+    "model",
+    "task_type",
+    "agent_type",
+    "cache_tier",
+)
+_COARSELY = frozenset({"bucket", "model", "cache_tier"})
+_Place: TypeAlias = tuple[Any, ...]
+T = TypeVar("T")
 
 #: What the documents hold so far. Numbers are added by the database, documents here: both under the books' lock.
 _DOCUMENTS = Statement(
@@ -84,6 +102,63 @@ _BETWEEN = Statement(
     ORDER BY bucket, id LIMIT $7"""
 )
 
+#: A dimension that is not asked for is the same in all rows, so the groups fall together.
+_GROUPED = Statement(
+    """SELECT bucket, user_id, key_id, model, task_type, agent_type, cache_tier,
+        CAST(SUM(requests) AS BIGINT) AS requests, CAST(SUM(hits) AS BIGINT) AS hits,
+        CAST(SUM(misses) AS BIGINT) AS misses, CAST(SUM(errors) AS BIGINT) AS errors,
+        CAST(SUM(unpriced) AS BIGINT) AS unpriced, CAST(SUM(input_tokens) AS BIGINT) AS input_tokens,
+        CAST(SUM(output_tokens) AS BIGINT) AS output_tokens, CAST(SUM(cost_nano) AS BIGINT) AS cost_nano,
+        CAST(SUM(baseline_nano) AS BIGINT) AS baseline_nano, CAST(SUM(overhead_nano) AS BIGINT) AS overhead_nano,
+        CAST(SUM(saved_nano) AS BIGINT) AS saved_nano, CAST(SUM(cache_saved_nano) AS BIGINT) AS cache_saved_nano,
+        CAST(SUM(latency_us) AS BIGINT) AS latency_us, CAST(SUM(quality_milli) AS BIGINT) AS quality_milli,
+        CAST(SUM(quality_count) AS BIGINT) AS quality_count
+    FROM (
+        SELECT CASE WHEN $5 THEN bucket ELSE $3 END AS bucket, CASE WHEN $6 THEN user_id ELSE '' END AS user_id,
+            CASE WHEN $7 THEN key_id ELSE '' END AS key_id, CASE WHEN $8 THEN model ELSE '' END AS model,
+            CASE WHEN $9 THEN task_type ELSE '' END AS task_type,
+            CASE WHEN $10 THEN agent_type ELSE '' END AS agent_type,
+            CASE WHEN $11 THEN cache_tier ELSE 0 END AS cache_tier,
+            requests, hits, misses, errors, unpriced, input_tokens, output_tokens, cost_nano, baseline_nano,
+            overhead_nano, saved_nano, cache_saved_nano, latency_us, quality_milli, quality_count
+        FROM usage_rollups WHERE org_id = $1 AND granularity = $2 AND bucket >= $3 AND bucket < $4
+    ) AS g GROUP BY bucket, user_id, key_id, model, task_type, agent_type, cache_tier"""
+)
+_GROUPED_DOCUMENTS = Statement(
+    """SELECT bucket, user_id, key_id, model, task_type, agent_type, cache_tier, kind, key,
+        CAST(SUM(amount) AS BIGINT) AS amount
+    FROM (
+        SELECT CASE WHEN $5 THEN bucket ELSE $3 END AS bucket, CASE WHEN $6 THEN user_id ELSE '' END AS user_id,
+            CASE WHEN $7 THEN key_id ELSE '' END AS key_id, CASE WHEN $8 THEN model ELSE '' END AS model,
+            CASE WHEN $9 THEN task_type ELSE '' END AS task_type,
+            CASE WHEN $10 THEN agent_type ELSE '' END AS agent_type,
+            CASE WHEN $11 THEN cache_tier ELSE 0 END AS cache_tier, d.kind, d.key, d.amount
+        FROM usage_rollups u CROSS JOIN LATERAL (
+            SELECT 0 AS kind, s.key, CAST(s.value AS BIGINT) AS amount FROM jsonb_each_text(u.saved_by) AS s
+            UNION ALL
+            SELECT 1, l.key, CAST(l.value AS BIGINT) FROM jsonb_each_text(u.latency_sketch) AS l
+        ) AS d
+        WHERE u.org_id = $1 AND u.granularity = $2 AND u.bucket >= $3 AND u.bucket < $4
+    ) AS g GROUP BY bucket, user_id, key_id, model, task_type, agent_type, cache_tier, kind, key""",
+    """SELECT bucket, user_id, key_id, model, task_type, agent_type, cache_tier, kind, key, SUM(amount) AS amount
+    FROM (
+        SELECT CASE WHEN $5 THEN bucket ELSE $3 END AS bucket, CASE WHEN $6 THEN user_id ELSE '' END AS user_id,
+            CASE WHEN $7 THEN key_id ELSE '' END AS key_id, CASE WHEN $8 THEN model ELSE '' END AS model,
+            CASE WHEN $9 THEN task_type ELSE '' END AS task_type,
+            CASE WHEN $10 THEN agent_type ELSE '' END AS agent_type,
+            CASE WHEN $11 THEN cache_tier ELSE 0 END AS cache_tier, 0 AS kind, d.key, d.value AS amount
+        FROM usage_rollups u, json_each(u.saved_by) AS d
+        WHERE u.org_id = $1 AND u.granularity = $2 AND u.bucket >= $3 AND u.bucket < $4
+        UNION ALL
+        SELECT CASE WHEN $5 THEN bucket ELSE $3 END, CASE WHEN $6 THEN user_id ELSE '' END,
+            CASE WHEN $7 THEN key_id ELSE '' END, CASE WHEN $8 THEN model ELSE '' END,
+            CASE WHEN $9 THEN task_type ELSE '' END, CASE WHEN $10 THEN agent_type ELSE '' END,
+            CASE WHEN $11 THEN cache_tier ELSE 0 END, 1, d.key, d.value
+        FROM usage_rollups u, json_each(u.latency_sketch) AS d
+        WHERE u.org_id = $1 AND u.granularity = $2 AND u.bucket >= $3 AND u.bucket < $4
+    ) AS g GROUP BY bucket, user_id, key_id, model, task_type, agent_type, cache_tier, kind, key""",
+)
+
 _key = attrgetter(*_KEY)
 _numbers = attrgetter(*_NUMBERS)
 _encode = msgspec.json.Encoder().encode
@@ -95,9 +170,14 @@ async def add_rollups(session: Session, rollups: Sequence[Rollup]) -> None:
     """Add what a batch came to. Call it under the books' lock."""
     if not rollups:
         return
-    wanted = [_named(rollup.key) for rollup in rollups]
-    found = {_place(row): row for row in await session.fetch(_DOCUMENTS, _encode(wanted).decode())}
-    await session.many(_ADD, [_row(rollup, found.get(_key(rollup.key))) for rollup in rollups])
+    added, wanted = await apart(len(rollups), lambda: _gathered(rollups))
+    found = await session.fetch(_DOCUMENTS, wanted)
+    await session.many(_ADD, await apart(len(rollups), lambda: _rows(added, found)))
+
+
+async def apart(size: int, work: Callable[[], T]) -> T:
+    """Much work is done in a thread: the loop has requests to serve."""
+    return work() if size < _MANY else await asyncio.to_thread(work)
 
 
 class StoredRollups:
@@ -119,23 +199,61 @@ class StoredRollups:
                 return
             after = moment(rows[-1]["bucket"]), rows[-1]["id"]
 
+    async def grouped(
+        self,
+        org: str,
+        granularity: Granularity,
+        start: datetime,
+        end: datetime,
+        by: Collection[Dimension],
+        *,
+        detail: bool = False,
+    ) -> Sequence[Rollup]:
+        """Summed up by the database, from the coarse sums where those tell enough."""
+        kept = COARSE[granularity] if _COARSELY.issuperset(by) else granularity
+        given = (org, kept, start, end, *(name in by for name in _DIMENSIONS))
+        found: dict[_Place, Rollup] = {}
+        for row in await self._database.fetch(_GROUPED, *given):
+            whole = {**row, "org_id": org, "granularity": granularity, "saved_by": "{}", "latency_sketch": "{}"}
+            found[_place(whole)] = _rollup(whole)
+        for row in await self._database.fetch(_GROUPED_DOCUMENTS, *given) if detail else ():
+            sums = found[_place({**row, "org_id": org, "granularity": granularity})].sums
+            if row["kind"]:
+                sums.sketch[int(row["key"])] = row["amount"]
+            else:
+                sums.saved_by[row["key"]] = row["amount"]
+        return list(found.values())
 
-def _named(key: Key) -> dict[str, Any]:
-    """A key as JSON has it; the time as both engines read it and as SQLite compares it."""
-    return {**dict(zip(_KEY, _key(key), strict=True)), "bucket": stamp(key.bucket)}
+
+def _gathered(rollups: Sequence[Rollup]) -> tuple[dict[_Place, Sums], str]:
+    """The sums to add, fine and coarse, and their places as JSON."""
+    added: dict[_Place, Sums] = {}
+    for rollup in rollups:
+        key = rollup.key
+        added[_key(key)] = rollup.sums
+        coarse = (key.org_id, COARSE[key.granularity], key.bucket, "", "", key.model, "", "", key.cache_tier)
+        merge(added.setdefault(coarse, Sums()), rollup.sums)
+    # The time stands as both engines read it and as SQLite compares it.
+    return added, _encode(
+        [dict(zip(_KEY, (*each[:2], stamp(each[2]), *each[3:]), strict=True)) for each in added]
+    ).decode()
 
 
-def _place(row: Row) -> tuple[Any, ...]:
+def _rows(added: Mapping[_Place, Sums], found: Sequence[Row]) -> list[tuple[Any, ...]]:
+    old = {_place(row): row for row in found}
+    return [_row(place, sums, old.get(place)) for place, sums in added.items()]
+
+
+def _place(row: Row) -> _Place:
     return tuple(moment(row[name]) if name == "bucket" else row[name] for name in _KEY)
 
 
-def _row(rollup: Rollup, old: Row | None) -> tuple[Any, ...]:
-    sums = rollup.sums
+def _row(place: _Place, sums: Sums, old: Row | None) -> tuple[Any, ...]:
     saved_by, sketch = sums.saved_by, sums.sketch
     if old is not None:
         saved_by = _added(_amounts(old["saved_by"]), saved_by)
         sketch = _added(_sketch(old["latency_sketch"]), sketch)
-    return (*_key(rollup.key), *_numbers(sums), _encode(saved_by).decode(), _encode(sketch).decode())
+    return (*place, *_numbers(sums), _encode(saved_by).decode(), _encode(sketch).decode())
 
 
 def _added(into: dict[Any, int], other: dict[Any, int]) -> dict[Any, int]:

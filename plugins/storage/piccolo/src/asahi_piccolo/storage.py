@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from typing import TypeAlias
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from asahi_kernel import ConfigError
+from asahi_kernel.repositories import Repositories
 from asahi_piccolo import migrating
 from asahi_piccolo.books import StoredBooks
+from asahi_piccolo.budgets import StoredBudgets
 from asahi_piccolo.config import PostgresConfig, SqliteConfig, StorageConfig, checked_path, postgres_url
-from asahi_piccolo.database import Database, Gate
+from asahi_piccolo.database import AUDIT, Database, Gate
 from asahi_piccolo.engines import engine_for
 from asahi_piccolo.events import StoredDecisions, StoredEvents
 from asahi_piccolo.keeping import Sealer, StoredDeadLetters, StoredIdempotency, StoredPrices, StoredRetention
 from asahi_piccolo.ledger import StoredLedger
+from asahi_piccolo.records import Alone, StoredRows
 from asahi_piccolo.rollups import StoredRollups
 
 log = logging.getLogger(__name__)
-Step: TypeAlias = Callable[[], Awaitable[None]]
 
 _FIRST_S = 0.2
 _LONGEST_S = 5.0
@@ -43,6 +44,15 @@ class PiccoloStorage:
         self.dead_letters = StoredDeadLetters(database, sealer)
         self.retention = StoredRetention(database)
         self.idempotency = StoredIdempotency(database, sealer)
+        self.repositories = Repositories(StoredRows(Alone(database), sealer))
+        self.budgets = StoredBudgets(database)
+        self._sealer = sealer
+
+    @asynccontextmanager
+    async def together(self) -> AsyncIterator[Repositories]:
+        """One transaction. Blocks take turns, so that an audit chain never forks."""
+        async with self._database.transaction(AUDIT) as session:
+            yield Repositories(StoredRows(session, self._sealer))
 
     async def ping(self) -> None:
         """Raises `Unavailable` unless the database answers, takes writes, and has the right schema."""
@@ -55,19 +65,39 @@ async def open_storage(config: StorageConfig, sealer: Sealer) -> AsyncIterator[P
     schema up to date then, and needs no restart."""
     gate = Gate()
     database = _database(config, gate)
-    tasks: list[asyncio.Task[None]] = []
+    preparing: asyncio.Task[None] | None = None
     try:
         if config.migrate == "manual":
             gate.open()
-        elif not await _prepared(config, gate):
-            tasks.append(asyncio.get_running_loop().create_task(_prepare_later(config, gate)))
+        else:
+            preparing = await _begun(config, gate)
         yield PiccoloStorage("postgres" if isinstance(config, PostgresConfig) else "sqlite", database, sealer)
     finally:
-        for task in tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError, ConfigError):
-                await task
+        if preparing is not None:
+            preparing.cancel()
+            await asyncio.wait({preparing})
         await database.close()
+
+
+async def _begun(config: StorageConfig, gate: Gate) -> asyncio.Task[None]:
+    """Wait for the first attempt, but not for ever: it goes on while the gateway serves. What it finds wrong with the
+    configuration stops the start."""
+    tried = asyncio.Event()
+    preparing = asyncio.get_running_loop().create_task(_prepare(config, gate, tried))
+    waiting = asyncio.get_running_loop().create_task(tried.wait())
+    try:
+        await asyncio.wait({preparing, waiting}, timeout=_PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        preparing.cancel()
+        raise
+    finally:
+        waiting.cancel()
+    if preparing.done():
+        preparing.result()
+    elif not tried.is_set():
+        gate.reason = "the schema is being brought up to date"
+        log.warning("the database takes long to be made ready; serving without it meanwhile")
+    return preparing
 
 
 def _database(config: StorageConfig, gate: Gate) -> Database:
@@ -85,18 +115,20 @@ def _database(config: StorageConfig, gate: Gate) -> Database:
     return Postgres(postgres_url(config), config.pool_size, config.statement_timeout_ms, gate)
 
 
-async def _prepare_later(config: StorageConfig, gate: Gate) -> None:
+async def _prepare(config: StorageConfig, gate: Gate, tried: asyncio.Event) -> None:
     delay = _FIRST_S
     while True:
-        await asyncio.sleep(delay)
-        delay = min(delay * 2, _LONGEST_S)
         try:
             if await _prepared(config, gate):
-                log.info("the database is there; serving from it")
                 return
         except ConfigError as error:
+            if not tried.is_set():
+                raise
             gate.reason = error.message
             log.error("%s", error.message)
+        tried.set()
+        await asyncio.sleep(delay)
+        delay = min(delay * 2, _LONGEST_S)
 
 
 async def _prepared(config: StorageConfig, gate: Gate) -> bool:
@@ -106,14 +138,12 @@ async def _prepared(config: StorageConfig, gate: Gate) -> bool:
     """
     engine = engine_for(config)
     try:
-        async with asyncio.timeout(_PATIENCE_S if config.migrate == "check" else None):
-            if config.migrate == "check":
-                pending = (await migrating.status(engine)).pending
-                if pending:
-                    told = ", ".join(pending)
-                    raise ConfigError(f"storage: migrations {told} have not run; run 'asahi db upgrade'")
-            elif ran := await migrating.upgrade(engine):
-                log.info("ran the migrations %s", ", ".join(ran))
+        if config.migrate == "check":
+            if pending := (await migrating.status(engine)).pending:
+                told = ", ".join(pending)
+                raise ConfigError(f"storage: migrations {told} have not run; run 'asahi db upgrade'")
+        elif ran := await migrating.upgrade(engine):
+            log.info("ran the migrations %s", ", ".join(ran))
     except ConfigError:
         raise
     except Exception as error:

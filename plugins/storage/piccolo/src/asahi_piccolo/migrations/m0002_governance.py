@@ -77,6 +77,7 @@ class AuditCheckpoints(Table, tablename="audit_checkpoints"):
 
     id = key()
     created_at = moment()
+    org_id = word()
     log = word(8)
     size = big()
     root = word(64)

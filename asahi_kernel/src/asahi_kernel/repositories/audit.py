@@ -1,0 +1,180 @@
+"""The audit log: one hash chain for each org, and the signed sizes of both logs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from asahi_kernel.ledger import GENESIS, Head
+from asahi_kernel.repositories.records import Rows, Shape
+
+_CHUNK = 1_000
+
+
+class AuditEntry(Struct, frozen=True, kw_only=True):
+    """One thing that somebody did. `details` are texts, whole numbers and truths, never keys, prompts or secrets, and
+    may be emptied in time: the chain rests on `details_hash`. `append` fills in `seq` and the hashes."""
+
+    entry_id: str
+    timestamp: datetime
+    org_id: str
+    user_id: str
+    action: str
+    resource: str
+    details: Mapping[str, Any] = {}
+    ip_address: str | None = None
+    user_agent: str | None = None
+    result: Literal["success", "denied", "error"] = "success"
+    data_classification: Literal["public", "internal", "confidential", "restricted"] = "internal"
+    seq: int = 0
+    details_hash: str = ""
+    prev_hash: str = ""
+    entry_hash: str = ""
+
+
+class Checkpoint(Struct, frozen=True, kw_only=True):
+    """A signed size and root of a log. It belongs to no org, so `org_id` is empty."""
+
+    log: str
+    size: int
+    root: str
+    signed_at: datetime
+    key_id: str
+    signature: str
+    org_id: str = ""
+
+
+class AuditQuery(Struct, frozen=True, kw_only=True):
+    """Which entries to list, newest first: those in `[start, end)` that match. `before` is the `seq` that the previous
+    page ended with."""
+
+    action: str | None = None
+    user_id: str | None = None
+    result: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    before: int | None = None
+    limit: int = 100
+
+
+AUDIT = Shape(table="audit_entries", record=AuditEntry, identity=("entry_id",), order="seq")
+CHECKPOINTS = Shape(table="audit_checkpoints", record=Checkpoint, identity=("log", "size"), order="size")
+
+
+def link(head: Head, entry: AuditEntry) -> AuditEntry:
+    """The entry as the next of a chain."""
+    linked = msgspec.structs.replace(
+        entry,
+        timestamp=entry.timestamp.astimezone(UTC),
+        seq=head.seq + 1,
+        prev_hash=head.entry_hash,
+        details_hash=_sha256(entry.details),
+        entry_hash="",
+    )
+    return msgspec.structs.replace(linked, entry_hash=digest(linked))
+
+
+def digest(entry: AuditEntry) -> str:
+    """SHA-256 over all fields but the hash itself, as JSON with sorted keys; details by their hash alone."""
+    fields = {name: getattr(entry, name) for name in entry.__struct_fields__ if name not in {"details", "entry_hash"}}
+    return _sha256(fields)
+
+
+def fault(head: Head, entry: AuditEntry) -> str:
+    """What is wrong with an entry that should follow `head`, or nothing."""
+    if entry.seq != head.seq + 1:
+        return f"entry {entry.seq} follows {head.seq}: entries are missing or doubled"
+    if entry.prev_hash != head.entry_hash:
+        return f"entry {entry.seq} does not link to the entry before it"
+    if digest(entry) != entry.entry_hash:
+        return f"entry {entry.seq} was changed: its hash does not fit its content"
+    if entry.details and _sha256(entry.details) != entry.details_hash:
+        return f"entry {entry.seq} was changed: its details do not fit their hash"
+    return ""
+
+
+class Audit:
+    """Entries and checkpoints. Append within `together`: blocks take turns, so a chain never forks."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._entries = rows.of(AUDIT)
+        self._checkpoints = rows.of(CHECKPOINTS)
+
+    async def append(self, entries: Sequence[AuditEntry]) -> Sequence[AuditEntry]:
+        """Link entries of any orgs, in this order, and keep them; as they were kept."""
+        heads: dict[str, Head] = {}
+        kept = []
+        for entry in entries:
+            if entry.org_id not in heads:
+                heads[entry.org_id] = await self.head(entry.org_id)
+            linked = link(heads[entry.org_id], entry)
+            heads[entry.org_id] = Head(linked.seq, linked.entry_hash)
+            kept.append(linked)
+        await self._entries.add_all(kept)
+        return kept
+
+    async def head(self, org: str) -> Head:
+        """Where the org's chain ends."""
+        last = await self._entries.find(org, {})
+        return Head() if last is None else Head(last.seq, last.entry_hash)
+
+    async def query(self, org: str, query: AuditQuery) -> Sequence[AuditEntry]:
+        """A page. Times are looked at here, since the chain is in their order."""
+        wanted = {"action": query.action, "user_id": query.user_id, "result": query.result}
+        where = {name: value for name, value in wanted.items() if value is not None}
+        found: list[AuditEntry] = []
+        before = query.before
+        while len(found) < query.limit:
+            page = await self._entries.select(org, where, before=before, limit=_CHUNK)
+            found += [each for each in page if _within(each.timestamp, query)]
+            if len(page) < _CHUNK or (query.start is not None and page[-1].timestamp < query.start):
+                break
+            before = page[-1].seq
+        return found[: query.limit]
+
+    async def entries(self, org: str, after: int = 0) -> AsyncIterator[AuditEntry]:
+        """In the order of the chain, in bounded memory."""
+        while page := await self._entries.select(org, since=after + 1, limit=_CHUNK, newest=False):
+            for entry in page:
+                yield entry
+            after = page[-1].seq
+
+    async def verify_chain(self, org: str) -> str:
+        """The first fault of the org's chain, or nothing."""
+        head = Head(0, GENESIS)
+        async for entry in self.entries(org):
+            if told := fault(head, entry):
+                return told
+            head = Head(entry.seq, entry.entry_hash)
+        return ""
+
+    async def empty_details(self, org: str, before: datetime) -> int:
+        """Forget the details of old entries; their links stay and verify."""
+        emptied = 0
+        async for entry in self.entries(org):
+            if entry.timestamp >= before:
+                break
+            if entry.details:
+                emptied += await self._entries.change(org, {"entry_id": entry.entry_id}, {"details": {}})
+        return emptied
+
+    async def checkpoint(self, checkpoint: Checkpoint) -> bool:
+        """Keep a signed size; False when there is one of that log and size."""
+        return await self._checkpoints.add(checkpoint)
+
+    async def checkpoints(self, log: str, limit: int = 100) -> Sequence[Checkpoint]:
+        """Largest first."""
+        return await self._checkpoints.select("", {"log": log}, limit=limit)
+
+
+def _within(moment: datetime, query: AuditQuery) -> bool:
+    return (query.start is None or moment >= query.start) and (query.end is None or moment < query.end)
+
+
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()

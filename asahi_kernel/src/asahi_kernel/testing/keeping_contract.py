@@ -1,0 +1,200 @@
+"""The contracts of the other repositories: labels, quality, feedback, alerts, bodies, data keys, jobs, agents."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from asahi_kernel.repositories.agents import AgentOutput, AgentProfile, AgentState, SwarmRun
+from asahi_kernel.repositories.judgements import Alert, Judgement, Label, Opinion
+from asahi_kernel.repositories.work import Body, DataKey, Job
+from asahi_kernel.testing.contracts import Contract
+
+NOW = datetime(2026, 11, 26, 12, 0, 0, 123_456, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
+
+
+class JudgementsContract(Contract):
+    """5.6, 6.3, 3.12, 11."""
+
+    async def test_labels_are_kept_by_org_and_entry(self, subject: Any) -> None:
+        labels = subject.repositories.labels
+        mine = [
+            Label(
+                org_id="here", entry_id=f"e{n}", similarity=0.9, correct=n > 0, source="miss", timestamp=NOW + n * DAY
+            )
+            for n in range(3)
+        ]
+        await labels.save([*mine, msgspec.structs.replace(mine[0], org_id="there")])
+        assert list(await labels.of_org("here")) == mine[::-1]
+        assert list(await labels.of_org("here", since=NOW + DAY)) == [mine[2], mine[1]]
+        assert await labels.forget("here", "e0") == 1
+        assert list(await labels.of_org("here", entry_id="e0")) == []
+        assert len(await labels.of_org("there", entry_id="e0")) == 1
+
+    async def test_a_later_judgement_of_one_user_replaces_the_earlier(self, subject: Any) -> None:
+        quality = subject.repositories.quality
+        first = Judgement(
+            org_id="here",
+            request_id="r",
+            model="m",
+            task_type="faq",
+            score=2.5,
+            source="feedback",
+            timestamp=NOW,
+            difficulty="easy",
+            user_id="ann",
+        )
+        await quality.save(
+            [first, msgspec.structs.replace(first, user_id="bob"), msgspec.structs.replace(first, model="x")]
+        )
+        better = msgspec.structs.replace(first, score=4.5, timestamp=NOW + DAY)
+        async with subject.together() as repositories:
+            await repositories.quality.replace(better)
+        found = await quality.of_org("here", model="m")
+        assert [(each.user_id, each.score) for each in found] == [("ann", 4.5), ("bob", 2.5)]
+        assert list(await quality.of_org("there")) == []
+
+    async def test_a_user_has_one_opinion_of_an_answer(self, subject: Any) -> None:
+        feedback = subject.repositories.feedback
+        first = Opinion(
+            org_id="here", request_id="r", user_id="ann", timestamp=NOW, rating=2.0, comment="né\x00".encode()
+        )
+        await feedback.save(first)
+        later = msgspec.structs.replace(first, rating=5.0, thumb="up", cache_wrong=False, comment=None)
+        await feedback.save(later)
+        await feedback.save(msgspec.structs.replace(first, user_id="bob"))
+        assert await feedback.get("here", "r", "ann") == later
+        assert await feedback.get("there", "r", "ann") is None
+        assert (await feedback.get("here", "r", "bob")).comment == first.comment
+        assert await feedback.forget_user("here", "bob") == 1
+        assert list(await feedback.of_org("here")) == [later]
+
+    async def test_an_alert_is_resolved_and_acknowledged_once(self, subject: Any) -> None:
+        alerts = subject.repositories.alerts
+        alert = Alert(
+            alert_id="a",
+            org_id="here",
+            anomaly_type="cost",
+            severity="high",
+            metric_name="cost",
+            message="dear",
+            detected_at=NOW,
+            current_value=1.5,
+        )
+        assert await alerts.raise_alert(alert)
+        assert not await alerts.raise_alert(alert)
+        assert await alerts.open_of("here", "cost") == alert
+        assert not await alerts.acknowledge("there", "a", "eve", NOW)
+        assert await alerts.acknowledge("here", "a", "ann", NOW)
+        assert not await alerts.acknowledge("here", "a", "bob", NOW)
+        assert await alerts.resolve("here", "a", NOW + DAY)
+        assert await alerts.open_of("here", "cost") is None
+        (kept,) = await alerts.of_org("here", since=NOW)
+        assert (kept.acknowledged_by, kept.resolved_at) == ("ann", NOW + DAY)
+
+
+class WorkContract(Contract):
+    """9.2, 10.8."""
+
+    async def test_bodies_are_read_by_their_org_and_forgotten(self, subject: Any) -> None:
+        bodies = subject.repositories.bodies
+        body = Body(
+            request_id="r", org_id="here", subject="here:ann", expires_at=NOW, request=b"\x00\xff?", response=None
+        )
+        assert await bodies.save(body)
+        assert not await bodies.save(body)
+        assert await bodies.get("here", "r") == body
+        assert await bodies.get("there", "r") is None
+        assert await bodies.forget("there") == 0
+        assert await bodies.forget("here", "here:ann") == 1
+        await bodies.save(body)
+        assert await bodies.expire(NOW - DAY) == 0
+        assert await bodies.expire(NOW) == 1
+
+    async def test_an_erased_data_key_is_gone_and_stays_gone(self, subject: Any) -> None:
+        keys = subject.repositories.data_keys
+        first = DataKey(
+            subject="here:ann", org_id="here", key_version=1, kek_id="old", created_at=NOW, wrapped_key=b"\x01\x00"
+        )
+        assert await keys.save(first)
+        assert not await keys.save(msgspec.structs.replace(first, wrapped_key=b"other"))
+        second = msgspec.structs.replace(first, key_version=2, kek_id="new")
+        assert await keys.save(second)
+        assert await keys.get("here", "here:ann") == second
+        assert await keys.get("here", "here:ann", 1) == first
+        assert await keys.get("there", "here:ann") is None
+        assert list(await keys.wrapped_by_others("new")) == [first]
+        assert await keys.rewrap(first, b"again", "new")
+        assert list(await keys.wrapped_by_others("new")) == []
+        assert await keys.erase("here", "here:ann", NOW) == 2
+        assert not await keys.rewrap(first, b"back", "new")
+        assert [(each.wrapped_key, each.erased_at) for each in await keys.of_org("here")] == [(None, NOW)] * 2
+
+    async def test_of_two_workers_one_gets_a_job(self, subject: Any) -> None:
+        jobs = subject.repositories.jobs
+        job = Job(request_id="r", org_id="here", deadline=NOW, created_at=NOW, request=b"body")
+        assert await jobs.add(job)
+        assert not await jobs.add(job)
+        running = msgspec.structs.replace(job, state="running", provider_batch_id="b")
+        got = await asyncio.gather(*[jobs.move(job, running) for _ in range(6)])
+        assert sorted(got) == [False] * 5 + [True]
+        assert list(await jobs.in_state("running")) == [running]
+        done = msgspec.structs.replace(running, state="done", response=b"\x00answer")
+        assert await jobs.move(running, done)
+        assert await jobs.get("here", "r") == done
+        assert await jobs.get("there", "r") is None
+
+
+class AgentsContract(Contract):
+    """12."""
+
+    async def test_an_agent_has_one_state_in_a_workflow(self, subject: Any) -> None:
+        agents = subject.repositories.agents
+        state = AgentState(
+            agent_id="a",
+            org_id="here",
+            workflow_id="w",
+            agent_type="writer",
+            status="running",
+            created_at=NOW,
+            outputs_produced=("o",),
+        )
+        await agents.save_state(state)
+        done = msgspec.structs.replace(state, status="done", total_cost=12, completed_at=NOW + DAY)
+        await agents.save_state(done)
+        await agents.save_state(msgspec.structs.replace(state, org_id="there"))
+        assert list(await agents.states("here", "w")) == [done]
+
+    async def test_outputs_runs_and_profiles_are_the_orgs_own(self, subject: Any) -> None:
+        agents = subject.repositories.agents
+        output = AgentOutput(
+            cache_id="c",
+            org_id="here",
+            workflow_id="w",
+            agent_id="a",
+            agent_type="writer",
+            task_type="general",
+            expires_at=NOW,
+            output=b"text\x00",
+        )
+        assert await agents.save_output(output)
+        assert not await agents.save_output(output)
+        assert await agents.output("here", "c") == output
+        assert await agents.output("there", "c") is None
+        assert list(await agents.outputs("here", agent_type="writer")) == [output]
+        assert list(await agents.outputs("here", agent_type="reader")) == []
+        assert await agents.expire_outputs(NOW) == 1
+        run = SwarmRun(workflow_id="w", org_id="here", status="done", created_at=NOW, definition={"agents": [{"n": 1}]})
+        await agents.save_run(run)
+        await agents.save_run(msgspec.structs.replace(run, total_cost=5, elapsed_ms=1.5))
+        assert (await agents.run("here", "w")).total_cost == 5
+        assert len(await agents.runs("here")) == 1
+        assert await agents.run("there", "w") is None
+        profile = AgentProfile(org_id="here", agent_type="writer", created_at=NOW, body={"model": "m"})
+        await agents.save_profile(profile)
+        assert list(await agents.profiles("here")) == [profile]

@@ -1,0 +1,1 @@
+"""Storage at a million events."""

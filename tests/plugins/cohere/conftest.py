@@ -1,0 +1,9 @@
+"""The tests of this folder are about one vendor."""
+
+import pytest
+from tests.plugins.vendors import COHERE, Vendor
+
+
+@pytest.fixture
+def vendor() -> Vendor:
+    return COHERE
