@@ -73,7 +73,7 @@ def report(
     yield "\n### False twins\n"
     yield from attacked(sources["banking77"][:length], broken)
     yield "\n### What a look-up costs\n"
-    yield "| entries | search | exact hit, ms | look-up, ms | p99, ms | bytes for each entry |"
+    yield "| entries | search | exact hit, ms of CPU | look-up, ms of CPU | p99, ms of CPU | bytes for each entry |"
     yield "|---|---|---|---|---|---|"
     for size in sizes:
         for indexed in (False, True) if size > 10_000 else (False,):

@@ -60,10 +60,11 @@ def drive(bound: float, seed: int, lookups: int = 20_000) -> tuple[int, int]:
 
 @pytest.mark.parametrize(("bound", "least"), [(0.01, 5), (0.02, 200), (0.05, 1_500)])
 def test_served_false_hits_stay_under_the_bound_while_traffic_drifts(bound: float, least: int) -> None:
-    """T2-4: three runs of 20,000 look-ups. Together they keep the bound, and none breaks it beyond chance."""
+    """T2-4: three runs of 20,000 look-ups. Together they keep the bound, but for one wrong answer where it allows less
+    than one; and no run breaks it beyond chance."""
     runs = [drive(bound, seed) for seed in (1, 2, 3)]
     assert sum(served for served, _ in runs) > least
-    assert sum(wrong for _, wrong in runs) <= bound * sum(served for served, _ in runs)
+    assert sum(wrong for _, wrong in runs) <= max(1.0, bound * sum(served for served, _ in runs))
     assert all(wilson(wrong, served)[0] <= bound for served, wrong in runs)
 
 
@@ -92,8 +93,7 @@ def test_a_stricter_bound_needs_more_proof() -> None:
             count += 1
         needed[bound] = count
     assert list(needed.values()) == sorted(needed.values())
-    assert needed[0.05] == ENOUGH
-    assert needed[0.005] > 150
+    assert [round(count * bound) for bound, count in needed.items()] == [3, 3, 3, 3], "the rule of three"
 
 
 def test_what_is_less_certain_is_judged_apart() -> None:
@@ -103,6 +103,17 @@ def test_what_is_less_certain_is_judged_apart() -> None:
         controller.missed(0.9, number % 5 > 0)
     assert controller.allows(0.999)
     assert not controller.allows(0.9)
+
+
+def test_much_that_is_right_does_not_buy_what_is_more_certain_and_wrong() -> None:
+    """Bars are tried from the most certain down, and the first that is wrong too often ends the search."""
+    controller = Controller(0.02)
+    for number in range(6_000):
+        controller.missed(0.97, True)
+        if number % 10 == 0:
+            controller.missed(0.999, number % 100 > 0)
+    assert not controller.allows(0.999)
+    assert not controller.allows(0.97)
 
 
 def test_an_audit_counts_for_all_that_were_not_audited() -> None:

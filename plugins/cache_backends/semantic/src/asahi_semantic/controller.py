@@ -23,13 +23,15 @@ State: TypeAlias = Literal["uncalibrated", "within", "breached"]
 
 #: Labels without which nothing is served.
 ENOUGH = 50
+#: So many without an error bound the rate by 3/n at 95 % (Hanley 1983): fewer than 3/δ cannot prove δ.
+_RULE_OF_THREE = 3.0
 _BINS = 48
 _SURE = 8.0
 #: The memory, in candidates: older ones fade, so that the estimate follows the traffic.
 _MEMORY = 6_000
 #: Standard errors by which the estimate must stay under the bound. Of hits there are few at first, and one wrong among
-#: them is a large share: there it is the one-sided 90 % limit.
-_ERRORS = {"hits": 1.282, "requests": 1.0}
+#: them is a large share: there it is the one-sided 95 % limit.
+_ERRORS = {"hits": 1.645, "requests": 1.0}
 _Z95 = 1.959964
 
 
@@ -154,10 +156,10 @@ class Controller:
         self._bar = _BINS
         for step in range(_BINS):
             seen = float(count[step])
-            if seen < ENOUGH:
+            share = 1.0 if self._basis == "hits" else seen / max(self._asked / self._weight, seen)
+            if seen < max(ENOUGH, _RULE_OF_THREE * share / self.bound):
                 continue
             rate = max(float(wrong[step]), 0.0) / seen
-            share = 1.0 if self._basis == "hits" else seen / max(self._asked / self._weight, seen)
             if rate * share > self.bound:
                 break
             if (
