@@ -21,6 +21,9 @@ def factory() -> Any:
         body = (await receive())["body"]
         until = asyncio.get_running_loop().time() + 30
         response = await client.post("/chat/completions", body, until=until, head_until=until)
+        if b'"stream": true' in body:
+            await _relay(response, send, until)
+            return
         try:
             reply = await response.read(1 << 24)
         finally:
@@ -30,6 +33,17 @@ def factory() -> Any:
         await send({"type": "http.response.body", "body": reply})
 
     return app
+
+
+async def _relay(response: Any, send: Any, until: float) -> None:
+    """A stream, piece by piece as it comes."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+    try:
+        while piece := await response.chunk(until):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    finally:
+        response.finish()
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def lifespan(receive: Any, send: Any) -> None:

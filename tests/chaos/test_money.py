@@ -310,3 +310,22 @@ async def test_the_question_alone_is_never_free():
     async with gateway_of(only(), providers=("p", Says(Completion(text="", model="m")))) as gateway:
         answer = await ask(gateway, replace(ASK, messages=(Message("user", "x"),)))
         assert answer.bill.cost >= 1
+
+
+async def test_what_costs_more_than_without_asahi_is_shown_as_a_loss():
+    """SV-5: a dear model that the caller asked for beside a cheap baseline, in answer, header and totals."""
+    from asahi_kernel.api.metrics import tell
+    from asahi_kernel.types import Terms
+    from asahi_kernel.wire.headers import answer_headers
+
+    tree = {"pricing": {"baseline_model": "mistral-7b"}}
+    async with gateway_of(tree) as gateway:
+        answer = await ask(gateway, replace(ASK, terms=Terms(quality_threshold=4.55)))
+        assert answer.bill.saved == answer.bill.baseline_cost - answer.bill.cost < 0
+        assert sum(answer.bill.saved_by.values()) == answer.bill.saved
+        headers = dict(answer_headers(answer))
+        assert headers[b"x-asahi-saved"].startswith(b"-0.")
+        await gateway.journal.flush()
+        told = tell(gateway, await gateway.storage.events.totals("here", None), 0)
+        assert told["absolute_savings"] < 0
+        assert told["savings_percent"] < 0

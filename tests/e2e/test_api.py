@@ -58,6 +58,9 @@ MATRIX = {
     "/metrics": {"admin", "developer", "viewer", "billing"},
     "/explain/01K7Q2M9B3X5T8D0WZ4F6H1JRC": {"admin", "developer"},
     "/feedback": {"admin", "developer"},
+    "/governance/api-keys": {"admin", "developer"},
+    "/governance/api-keys/7ZxnnhvG2Tsk": {"admin", "developer"},
+    "/governance/api-keys/7ZxnnhvG2Tsk/rotate": {"admin", "developer"},
     "/health": None,
     "/health/live": None,
     "/health/ready": None,
@@ -72,6 +75,7 @@ BODIES = {
     "/v1/responses": {"model": "auto", "input": "x"},
     "/v1/messages/count_tokens": {"model": "auto", "messages": [{"role": "user", "content": "x"}]},
     "/feedback": {"request_id": "01K7Q2M9B3X5T8D0WZ4F6H1JRC", "rating": 1},
+    "/governance/api-keys/7ZxnnhvG2Tsk/rotate": {},
 }
 
 
@@ -82,7 +86,7 @@ def test_every_route_lets_in_whom_the_matrix_names(url, path, role):
     status, headers, _ = call(url, path, role and f"acme-{role}", BODIES.get(path))
     allowed = MATRIX[path]
     if allowed is None or role in allowed:
-        assert status == 200 or (status == 404 and path.startswith(("/explain", "/feedback")))
+        assert status == 200 or (status == 404 and path.startswith(("/explain", "/feedback", "/governance")))
     elif role is None:
         assert (status, headers["www-authenticate"]) == (401, "Bearer")
     else:
@@ -92,6 +96,7 @@ def test_every_route_lets_in_whom_the_matrix_names(url, path, role):
 def test_the_matrix_names_every_route(url):
     listed = set(json.loads(call(url, "/openapi.json")[2])["paths"])
     known = {path.replace("01K7Q2M9B3X5T8D0WZ4F6H1JRC", "{request_id}").replace("/auto", "/{name}") for path in MATRIX}
+    known |= {path.replace("7ZxnnhvG2Tsk", "{key_id}") for path in MATRIX}
     assert listed <= known
 
 

@@ -55,7 +55,7 @@ class TestCompose:
         key = COMPOSE["services"]["asahi"]["environment"]["ASAHI_BOOTSTRAP_ADMIN_KEY"]
         assert key.startswith("${ASAHI_BOOTSTRAP_ADMIN_KEY:?")
 
-    def test_there_is_one_worker_while_storage_is_memory(self) -> None:
+    def test_there_is_one_worker_while_the_cache_is_in_memory(self) -> None:
         assert COMPOSE["services"]["asahi"]["environment"]["ASAHI_API__WORKERS"] == "1"
 
     def test_only_asahi_is_reachable_from_elsewhere(self) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from datetime import date
 
 import pytest
-from tests.chaos.kit import only
+from tests.chaos.kit import begin, only
 from tests.kernel.kit import ask, chunks_of, events_of, gateway_of, replace
 
 from asahi_kernel.errors import AsahiError, ProviderError
@@ -106,6 +106,44 @@ async def test_a_second_call_that_fails_does_not_spoil_the_first():
         assert answer.completion.text == "answer 26"
 
 
+async def test_a_second_call_that_failed_is_not_charged_as_if_it_had_answered():
+    provider = Slow()
+    async with gateway_of(only(**ON), providers=("p", provider)) as gateway:
+        await warm(gateway)
+        provider.script = [0.2, -0.01]
+        answer = await asyncio.wait_for(ask(gateway, replace(ASK, seed=99)), 2)
+        event = (await events_of(gateway))[-1]
+        assert [(each.outcome, each.billed) for each in event.attempts] == [("hedged", False), ("ok", True)]
+        assert event.cost == answer.bill.cost == event.attempts[1].cost
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_who_leaves_while_two_calls_are_made_is_charged_for_both(streamed):
+    provider = Slow()
+    tree = {**only(**ON), "streams": {"on_disconnect": "abort"}}
+    async with gateway_of(tree, providers=("p", provider)) as gateway:
+        await warm(gateway, streamed=streamed)
+        provider.script = [5.0, 5.0]
+        if streamed:
+            relay = begin(gateway, replace(ASK, seed=99))
+        else:
+            asking = asyncio.ensure_future(ask(gateway, replace(ASK, seed=99)))
+        while provider.calls < 27:
+            await asyncio.sleep(0.005)
+        if streamed:
+            relay.abandon()
+            while gateway.relays:
+                await asyncio.sleep(0.005)
+        else:
+            asking.cancel()
+            await asyncio.wait([asking])
+        event = (await events_of(gateway))[-1]
+        assert event.status == "aborted"
+        assert [(each.outcome, each.billed) for each in event.attempts] == [("hedged", True), ("aborted", True)]
+        assert event.attempts[0].cost == event.attempts[1].cost > 0
+        assert fault(Head(), link(Head(), event), gateway.registry.book()) == ""
+
+
 async def test_both_failing_is_one_failure():
     provider = Slow()
     async with gateway_of(only(max_retries=0, **ON), providers=("p", provider)) as gateway:
@@ -133,9 +171,11 @@ async def test_a_day_has_a_budget():
     for _ in range(100):
         hedges.count()
     assert hedges.allowed(1_000)
-    hedges.begin()
-    hedges.lost(1_000)
+    hedges.begin(1_000)
     assert not hedges.allowed(1)
+    hedges.settled(1_000, 600)
+    assert hedges.allowed(400)
+    assert not hedges.allowed(401)
     today[0] = date(2026, 11, 27)
     assert hedges.allowed(1_000)
 

@@ -10,6 +10,7 @@ import pytest
 from asahi_kernel.config import read
 from asahi_kernel.errors import ConfigError
 from asahi_kernel.factory import Secret
+from asahi_kernel.keyfile import once
 from asahi_kernel.settings import Encryption
 from asahi_kernel.vault import Unsealable, Vault, open_vault
 
@@ -101,3 +102,18 @@ def test_the_variables_set_the_keys():
     found = read(env={"ASAHI_ENCRYPTION_KEY": "0" * 64, "ASAHI_ENCRYPTION_KEYS": "v2:abc,v1:def"}).encryption
     assert (found.key.reveal(), found.keys.reveal()) == ("0" * 64, "v2:abc,v1:def")
     assert "0000" not in repr(found)
+
+
+def test_two_hosts_with_one_process_id_agree_on_the_key(tmp_path, monkeypatch):
+    """Containers that share a volume are all process 1."""
+    monkeypatch.setattr("os.getpid", lambda: 1)
+    inner, path = [], tmp_path / "key"
+
+    def make():
+        if not inner:
+            inner.append(b"")
+            inner.append(once(path, lambda: b"other"))
+        return b"mine"
+
+    assert once(path, make) == inner[1] == b"other"
+    assert [each.name for each in tmp_path.iterdir()] == ["key"]

@@ -1,4 +1,4 @@
-"""Every provider keeps what every provider promises, and lists what it cannot do."""
+"""PR-10: every provider keeps what every provider promises, and lists what it cannot do."""
 
 from __future__ import annotations
 

@@ -82,12 +82,14 @@ def _saved_by(before: int, alone: int, trace: Trace) -> Mapping[str, int]:
     return {name: amount for name, amount in parts.items() if amount}
 
 
-def failure_bill(trace: Trace) -> Bill:
+def failure_bill(gateway: Gateway, trace: Trace) -> Bill:
     """The bill of a request without an answer: what was billed all the same lowers savings."""
+    version = gateway.registry.by_name[trace.attempts[-1].model].price_version if trace.attempts else None
     if any(attempt.cost is None for attempt in trace.attempts):
-        return Bill(cost=None)
+        return Bill(cost=None, price_version=version)
     cost = sum(attempt.cost or 0 for attempt in trace.attempts)
-    return Bill(cost=cost, saved=-cost, saved_by={"failed_attempts": -cost} if cost else {})
+    parts = {"failed_attempts": -cost} if cost else {}
+    return Bill(cost=cost, saved=-cost, saved_by=parts, price_version=version)
 
 
 def billed_usage(trace: Trace) -> Usage:

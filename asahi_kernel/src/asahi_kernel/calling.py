@@ -172,10 +172,11 @@ class _Calls:
         except BaseException:
             outlet.breaker.leave()
             if self._sent:
-                self._note(candidate, begun, "aborted", books.partial(self._request, draft))
+                generated = books.partial(self._request, draft)
+                self._lost(candidate, begun, self._hedge.abandon(generated))
+                self._note(candidate, begun, "aborted", generated)
             raise
-        if (loser := self._hedge.settle(outlet, completion)) is not None:
-            self._note(candidate, begun, "hedged", loser)
+        self._lost(candidate, begun, self._hedge.settle(outlet, completion))
         upstream.answered = True
         self._trace.inexact = not draft.exact
         self._note(candidate, begun, "ok", completion)
@@ -281,6 +282,7 @@ class _Calls:
             outlet.breaker.fail()
         outcome = "timeout" if error.timed_out else f"http_{error.status}" if error.status else "error"
         generated = books.partial(self._request, draft) if draft.pieces else None
+        self._lost(candidate, begun, self._hedge.abandon(generated))
         self._note(candidate, begun, outcome, generated, error.status)
         if error.status is None and generated is None and not error.busy:
             self._trace.warn("charge_unknown")
@@ -288,6 +290,10 @@ class _Calls:
             raise Broken(
                 f"the provider's stream broke off: {error.message}", details={"attempts": told(self._trace.attempts)}
             )
+
+    def _lost(self, candidate: Candidate, begun: float, losers: Sequence[Completion | None]) -> None:
+        for loser in losers:
+            self._note(candidate, begun, "hedged", loser)
 
     def _note(
         self,

@@ -29,6 +29,7 @@ _SECRETS = {
     "ASAHI_ENCRYPTION_KEY": "encryption.key",
     "ASAHI_ENCRYPTION_KEYS": "encryption.keys",
     "ASAHI_CHECKPOINT_KEY": "services.checkpoints.key",
+    "ASAHI_KEY_PEPPERS": "auth.peppers",
 }
 _REFERENCE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _UNKNOWN = re.compile(r"unknown field `([^`]+)`(?: - at `\$(.*)`)?")

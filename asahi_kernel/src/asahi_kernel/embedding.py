@@ -194,8 +194,11 @@ class _Work:
             usage = None if told is None else Usage(told)
             return Completion(model=model.name, usage=usage, provider_request_id=embedded.provider_request_id)
 
-        request = _request_of(self._request, texts)
-        completion = await call(self._gateway, request, self._principal, ranked, self._trace, None, ask, deadline)
+        request, tokens = _request_of(self._request, texts), sum(map(count_tokens, texts))
+        whole = [
+            msgspec.structs.replace(each, input_tokens=tokens) for each in ranked
+        ]  # the worst case is of all texts
+        completion = await call(self._gateway, request, self._principal, whole, self._trace, None, ask, deadline)
         tokens = completion.usage.input_tokens if completion.usage else 0
         found = [_Known(*pair) for pair in zip(got, _shares(tokens, texts), strict=True)]
         fresh = dict(zip(texts, found, strict=True))

@@ -114,6 +114,7 @@ class Gateway:
         self.salts = Salts(secrets.token_bytes(32))
         self.holdout_key = b""
         self.faults: Counter[str] = Counter()
+        self.shared: dict[str, Any] = {}
         self.mock = False
         self.draining = False
         self.patience_s = 30.0
@@ -162,7 +163,7 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         gateway.counter = await opener.one("counters", "counter", settings.counter)
         gateway.embedders = await opener.all("embedders", settings.embedders, settings.embedders)
         gateway.vector_stores = await opener.all("vector_stores", settings.vector_stores, settings.vector_stores)
-        gateway.authenticator = await opener.one("authenticators", "auth", _authentication(settings))
+        gateway.authenticator = await opener.one("authenticators", "auth", _authentication(settings, plugins))
         tiers = opener.installed("cache_tiers", settings.cache.tiers, DEFAULT_TIERS, settings.cache_tiers)
         gateway.tiers = await opener.all("cache_tiers", tiers, settings.cache_tiers)
         gateway.tier_breakers = {name: Breaker() for name in gateway.tiers}
@@ -301,7 +302,8 @@ def _credentials(name: str, resilience: Resilience) -> tuple[Credential, ...]:
     return tuple(msgspec.structs.replace(each, name=f"{name}.keys.{each.name}") for each in resilience.keys)
 
 
-def _authentication(settings: Settings) -> str | Table:
-    if settings.auth is not None:
-        return settings.auth
-    return "open" if settings.profile == "development" else "static"
+def _authentication(settings: Settings, plugins: Plugins) -> str | Table:
+    found = "keys" if "keys" in plugins.catalogue("authenticators") else "static"
+    if settings.auth is None:
+        return "open" if settings.profile == "development" else found
+    return settings.auth if isinstance(settings.auth, str) else {"type": found, **settings.auth}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,6 +23,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class _Second:
+    """A second call, until its loser is charged."""
+
+    def __init__(
+        self, upstream: Upstream, candidate: Candidate, outlet: Outlet, won: bool = False, other_failed: bool = False
+    ) -> None:
+        self.upstream = upstream
+        self.candidate = candidate
+        self.outlet = outlet
+        self.won = won
+        self.other_failed = other_failed
+
+
 class Hedge:
     """Does nothing at all where the provider's table does not ask for it."""
 
@@ -33,7 +47,8 @@ class Hedge:
         self._principal = principal
         self._trace = trace
         self._streamed = streamed
-        self._second: tuple[Upstream, Candidate, Outlet, bool] | None = None
+        self._second: _Second | None = None
+        self._held = 0
 
     async def sooner(
         self, upstream: Upstream, outlet: Outlet, candidate: Candidate, ask: Callable[[Outlet], Awaitable[T]]
@@ -58,14 +73,16 @@ class Hedge:
 
         try:
             answer = await race.run(ask(outlet), second)
-        except BaseException:
-            for other in others:
-                other.breaker.leave()
+        except BaseException as error:
+            if race.hedged and isinstance(error, asyncio.CancelledError):
+                self._second = _Second(upstream, candidate, others[0], other_failed=race.other_failed)
+            else:
+                self._spare(upstream, others)
             raise
         if race.hedged:
-            self._second = (upstream, candidate, others[0], race.won_by_second)
-        elif others:
-            others[0].breaker.leave()
+            self._second = _Second(upstream, candidate, others[0], race.won_by_second, race.other_failed)
+        else:
+            self._spare(upstream, others)
         return answer
 
     async def stream(
@@ -89,33 +106,56 @@ class Hedge:
 
         return _resumed(*await self.sooner(upstream, outlet, candidate, begin))
 
-    def settle(self, outlet: Outlet, completion: Completion) -> Completion | None:
+    def settle(self, outlet: Outlet, completion: Completion) -> list[Completion | None]:
         """Tell the breakers who answered. What the loser is charged for, if there were two calls: it may have generated
-        as much as the winner."""
+        as much as the winner, unless it failed, which is None."""
         second, self._second = self._second, None
         if second is None:
             outlet.breaker.succeed()
-            return None
-        upstream, candidate, other, won = second
-        (other if won else outlet).breaker.succeed()
-        (outlet if won else other).breaker.leave()
-        assert completion.usage is not None
-        usage = msgspec.structs.replace(completion.usage, source="estimated")
-        if upstream.hedges is not None and candidate.model.prices is not None:
-            upstream.hedges.lost(candidate.model.prices.cost(usage))
-        return msgspec.structs.replace(completion, usage=usage, provider_request_id="")
+            return []
+        (second.outlet if second.won else outlet).breaker.succeed()
+        (outlet if second.won else second.outlet).breaker.leave()
+        return [self._charged(second, None if second.other_failed else completion)]
+
+    def abandon(self, generated: Completion | None) -> list[Completion | None]:
+        """The same where no answer came to its end: of what was generated when the caller left or the stream broke."""
+        second, self._second = self._second, None
+        if second is None:
+            return []
+        second.outlet.breaker.leave()
+        return [self._charged(second, None if second.other_failed else generated)]
+
+    def _charged(self, second: _Second, loser: Completion | None) -> Completion | None:
+        cost, prices = 0, second.candidate.model.prices
+        if loser is not None:
+            assert loser.usage is not None
+            usage = msgspec.structs.replace(loser.usage, source="estimated")
+            loser = msgspec.structs.replace(loser, usage=usage, provider_request_id="")
+            cost = prices.cost(usage) if prices is not None else 0
+        if second.upstream.hedges is not None:
+            second.upstream.hedges.settled(self._held, cost)
+        return loser
+
+    def _spare(self, upstream: Upstream, others: list[Outlet]) -> None:
+        for other in others:
+            other.breaker.leave()
+            if upstream.hedges is not None:
+                upstream.hedges.spare(self._held)
 
     async def _allowed(self, upstream: Upstream, candidate: Candidate) -> Outlet | None:
         """A credential for a second call, once the journal knows of both; None where budget or breakers forbid one."""
         hedges, most = upstream.hedges, worst_case(self._request)(candidate)
         if hedges is None or not hedges.allowed(most) or (outlet := upstream.enter()) is None:
             return None
+        self._held = most
+        hedges.begin(most)
         try:
             await pledge(self._gateway, self._request, self._principal, self._trace, candidate, calls=2)
-        except AsahiError:
-            outlet.breaker.leave()
-            return None
-        hedges.begin()
+        except BaseException as error:
+            self._spare(upstream, [outlet])
+            if isinstance(error, AsahiError):
+                return None
+            raise
         return outlet
 
 

@@ -363,8 +363,11 @@ class Idempotency(Protocol):
         """None when the claim is now the caller's, else what is kept under that key. A claim whose lease ran out
         without an answer is anybody's again."""
 
-    async def keep(self, claim: Claim, kept: Kept) -> None: ...
-    async def release(self, claim: Claim) -> None: ...
+    async def keep(self, claim: Claim, kept: Kept) -> None:
+        """Keep the answer, unless another request has answered under that key meanwhile."""
+
+    async def release(self, claim: Claim) -> None:
+        """Give the claim back, unless another request has taken it over meanwhile."""
 
 
 class Storage(Protocol):

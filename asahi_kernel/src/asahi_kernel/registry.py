@@ -173,7 +173,7 @@ class Registry:
 
 def reference_book() -> Book:
     """The reference prices, as the ledger of a mock run is verified by."""
-    prices = {each.name: prices_of(each) for each in CATALOGUE}
+    prices = {each.name: prices_of(each) for each in (*CATALOGUE, *EMBEDDING)}
     known = {name: each for name, each in prices.items() if each is not None}
     return Book(version="reference-1", effective_from="2026-01-01", source="reference", prices=known)
 

@@ -83,9 +83,11 @@ class Routing(Config, frozen=True):
 
 
 class Governance(Config, frozen=True):
-    """`retention_days` is how long requests are remembered one by one; totals and the savings ledger stay."""
+    """`operator_org` is the one whose admins administer others. `retention_days` is how long requests are remembered;
+    totals and the savings ledger stay."""
 
     policies: tuple[str, ...] = ()
+    operator_org: str = "default"
     audit_dir: str = "data/audit"
     retention_days: Positive = 365
 

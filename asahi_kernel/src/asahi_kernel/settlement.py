@@ -129,7 +129,7 @@ def settle_failure(
     else:
         status = "failed"
     code = error.code if isinstance(error, AsahiError) else "internal"
-    record(gateway, request, principal, trace, status, code, _unanswered(request, trace))
+    record(gateway, request, principal, trace, status, code, _unanswered(gateway, request, trace))
 
 
 async def pledge(
@@ -202,7 +202,7 @@ def _undecided(event: Event) -> Decision:
     )
 
 
-def _unanswered(request: Request, trace: Trace) -> Answer:
+def _unanswered(gateway: Gateway, request: Request, trace: Trace) -> Answer:
     """What there is to tell of a request without an answer: the last model asked, and what was billed."""
     last = trace.attempts[-1] if trace.attempts else None
     usage = billed_usage(trace)
@@ -211,7 +211,7 @@ def _unanswered(request: Request, trace: Trace) -> Answer:
         timestamp=trace.timestamp,
         completion=Completion(model=last.model if last else "", provider=last.provider if last else ""),
         usage=usage,
-        bill=burdened(failure_bill(trace), trace),
+        bill=burdened(failure_bill(gateway, trace), trace),
         route=untold(request, trace),
         billed_tokens=usage.total_tokens,
         warnings=tuple(trace.warnings),

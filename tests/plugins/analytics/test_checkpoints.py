@@ -10,6 +10,7 @@ import asahi_analytics
 from asahi_analytics import signing
 from asahi_analytics.checkpoints import FILE, Signer, read
 from asahi_kernel.errors import ConfigError
+from asahi_kernel.ledger import Head
 from asahi_kernel.records import Settled
 from asahi_kernel.testing import ServiceContract
 from asahi_kernel.testing.samples import decision, event
@@ -69,3 +70,14 @@ def test_the_host_makes_its_own_key_once(tmp_path):
     assert signing.open_signer(tmp_path, None).public == signing.open_signer(tmp_path, None).public
     assert (tmp_path / "checkpoint.key").stat().st_mode & 0o777 == 0o600
     assert msgspec.json.encode(signing.open_signer(tmp_path, None).sign({}))
+
+
+def test_a_checkpoint_after_a_torn_line_is_whole(tmp_path):
+    """A crash leaves half a line without its end."""
+    signer = Signer(b"s" * 32)
+    first, second = (signer.sign({"acme": Head(seq, "cd" * 32)}) for seq in (5, 9))
+    assert signing.append(tmp_path / FILE, first)
+    with (tmp_path / FILE).open("ab") as file:
+        file.write(b'{"log":"savings","size":7,"ro')
+    assert signing.append(tmp_path / FILE, second)
+    assert read((tmp_path / FILE).read_bytes().splitlines()) == [first, second]

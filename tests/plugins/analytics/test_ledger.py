@@ -162,6 +162,15 @@ async def test_no_alarm_on_100_clean_ledgers():
         assert await fault(entries, [BOOK], signed) == ""
 
 
+async def test_a_last_entry_computed_anew_shows_after_it_was_signed_again():
+    """Another org's growth has the service sign the forged end beside the one that it signed before."""
+    entries = chain(random.Random(16), 8)
+    before = checkpoint_of(entries, 8)
+    entries[7] = link(Head(7, entries[6].entry_hash), event(random.Random(17)))
+    after = SIGNER.sign({**before.heads, "acme": Head(8, entries[7].entry_hash), "other": Head(9, "cd" * 32)})
+    assert "entry 8" in await fault(entries, [BOOK], [before, after])
+
+
 async def test_the_first_difference_is_named():
     entries = chain(random.Random(13), 10)
     entries[6] = replace(entries[6], saved=entries[6].saved + 1)
@@ -223,6 +232,19 @@ class TestCommand:
         assert "good  acme: 50 entries" in ran.output
         assert "1 checkpoints agree" in ran.output
 
+    def test_an_org_whose_chain_is_gone_shows_though_it_was_left_out_of_the_last_checkpoint(self, tmp_path, entries):
+        path = tmp_path / "checkpoints"
+        append(path, SIGNER.sign({"acme": Head(20, entries[19].entry_hash), "gone": Head(3, "ab" * 32)}))
+        append(path, SIGNER.sign({"acme": Head(50, entries[-1].entry_hash)}))
+        ran = self.ran(tmp_path, self.written(tmp_path, entries), "--checkpoint", str(path))
+        assert (ran.exit_code, "BAD   gone" in ran.output) == (1, True), ran.output
+
+    def test_a_public_key_that_is_none_is_told(self, tmp_path, entries):
+        path = tmp_path / "checkpoints"
+        append(path, SIGNER.sign({"acme": Head(50, entries[-1].entry_hash)}))
+        ran = self.ran(tmp_path, self.written(tmp_path, entries), "--checkpoint", str(path), "--public-key", "xyz")
+        assert (ran.exit_code, "64 hexadecimal digits" in ran.output) == (1, True), ran.output
+
     def test_a_missing_checkpoint_is_told(self, tmp_path, entries):
         ran = self.ran(tmp_path, self.written(tmp_path, entries))
         assert (ran.exit_code, "a cut end would not show" in ran.output) == (0, True)
@@ -252,3 +274,16 @@ def test_a_checkpoint_says_what_it_covers():
     signed = SIGNER.sign({"b": Head(2, "00" * 32), "a": Head(1, "11" * 32)})
     assert isinstance(signed, Checkpoint)
     assert (signed.size, list(signed.heads)) == (3, ["a", "b"])
+
+
+async def test_the_books_of_real_gateways_are_what_their_versions_say():
+    """With the mock and with looked-up prices: a start must not make a book that verification then refuses."""
+    from tests.kernel.kit import gateway_of
+
+    real = {"providers": {"openai": {"api_key": "sk"}, "anthropic": {"api_key": "sk"}}}
+    for tree in ({}, real):
+        async with gateway_of(tree) as gateway:
+            book = gateway.registry.book()
+            assert len(book.prices) > 4
+            assert fault_of_books([book]) == ""
+            assert fault_of_books([msgspec.json.decode(msgspec.json.encode(book), type=Book)]) == ""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.plugins.piccolo.kit import BOOK, assert_books_are_whole, opened, post_until_taken, postgres, sqlite
+from tests.plugins.piccolo.kit import BOOK, assert_books_are_whole, batch, opened, post_until_taken, postgres, sqlite
 
 from asahi_kernel.ledger import Head, fault
 from asahi_kernel.records import Event
@@ -108,3 +108,14 @@ def mixed(dice: random.Random, now: datetime) -> Event:
         baseline_model=None,
         price_version=None,
     )
+
+
+async def test_a_request_that_was_forgotten_is_not_entered_again(tmp_path: Path) -> None:
+    """An old journal file comes back with its volume, after retention."""
+    async with opened(sqlite(tmp_path)) as storage:
+        old = batch(3)
+        await storage.books.post(old)
+        await storage.retention.sweep("here", datetime(2200, 1, 1, tzinfo=UTC))
+        assert await storage.books.post([*old, *batch(1)]) == 1
+        assert (await storage.events.totals("here", None)).requests == 4
+        assert len([entry async for entry in storage.ledger.entries("here")]) == 4

@@ -21,32 +21,36 @@ class MemoryIdempotency:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._kept: OrderedDict[tuple[str, str, str], tuple[float, Kept]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str, str], tuple[float, Kept, str]] = OrderedDict()
         self._bytes: dict[str, int] = {}
 
     async def claim(self, claim: Claim) -> Kept | None:
         name = _name(claim)
-        until, kept = self._kept.get(name, (0.0, None))
+        until, kept, _ = self._kept.get(name, (0.0, None, ""))
         if kept is not None and until > self._clock():
             return kept
         self._drop(name)
-        self._put(name, self._clock() + claim.lease_s, Kept(fingerprint=claim.fingerprint))
+        self._put(name, self._clock() + claim.lease_s, Kept(fingerprint=claim.fingerprint), claim.request_id)
         return None
 
     async def keep(self, claim: Claim, kept: Kept) -> None:
         name = _name(claim)
-        self._drop(name)
-        self._put(name, self._clock() + _DAY_S, kept)
+        _, found, owner = self._kept.get(name, (0.0, None, ""))
+        if found is None or not found.status or owner == claim.request_id:
+            self._drop(name)
+            self._put(name, self._clock() + _DAY_S, kept, claim.request_id)
 
     async def release(self, claim: Claim) -> None:
-        self._drop(_name(claim))
+        name = _name(claim)
+        if name in self._kept and self._kept[name][2] == claim.request_id:
+            self._drop(name)
 
-    def _put(self, name: tuple[str, str, str], until: float, kept: Kept) -> None:
+    def _put(self, name: tuple[str, str, str], until: float, kept: Kept, owner: str) -> None:
         org = name[0]
-        self._kept[name] = until, kept
+        self._kept[name] = until, kept, owner
         self._bytes[org] = self._bytes.get(org, 0) + _size(kept)
         if self._bytes[org] > _MAX_BYTES:
-            for oldest in [each for each, (_, old) in self._kept.items() if each[0] == org and old.status]:
+            for oldest in [each for each, (_, old, _) in self._kept.items() if each[0] == org and old.status]:
                 if self._bytes[org] <= _MAX_BYTES or oldest == name:
                     break
                 self._drop(oldest)

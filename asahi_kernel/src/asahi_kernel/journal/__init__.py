@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 _BATCH_S = 0.01
 _RETRY_S = 1.0
 _ADOPT_S = 10.0
-_CATCH_UP_S = 1.0
+_CATCH_UP_S = 3.0
 _BATCH = 2_000
 _DEAD_LETTERS = 1_000
 
@@ -119,11 +120,15 @@ class Journal:
             await self._wal.settled(ticket)
 
     def add(self, receipt: Receipt, settled: Settled) -> None:
-        """Record one settled request."""
+        """Record one settled request. One that no file can hold goes to storage all the same, and to its dead
+        letters."""
         receipt.settled = settled
-        if self._wal is not None:
-            receipt.tickets.append(self._wal.put(encode(Closed(settled))))
         self._pending.append(receipt)
+        if self._wal is not None:
+            try:
+                receipt.tickets.append(self._wal.put(encode(Closed(settled))))
+            except (UnicodeEncodeError, OverflowError):
+                log.error("request %s cannot be written to the journal", settled.event.request_id)
         self._wake.set()
 
     async def kept(self, receipt: Receipt) -> None:
@@ -143,7 +148,7 @@ class Journal:
                     self._release(receipt)
 
     async def catch_up(self) -> None:
-        """Let what was settled until now reach storage, for a second at most."""
+        """Let what was settled until now reach storage, for three seconds at most."""
         if self._pending:
             if self._catching is None or self._catching.done():
                 self._catching = asyncio.get_running_loop().create_task(self.flush())
@@ -174,8 +179,10 @@ class Journal:
                 self._wal.release(ticket)
 
     def _bury(self, letters: Sequence[DeadLetter]) -> None:
-        """The last resort for rows that storage takes neither as events nor as dead letters."""
-        self.dead_letters.extend(letters)
+        """The last resort for rows that storage takes neither as events nor as dead letters; may raise `OSError`."""
         if self._wal is not None:
             with (self._folder / "dead-letters").open("ab") as file:
                 file.writelines(frame(msgspec.msgpack.encode(letter)) for letter in letters)
+                file.flush()
+                os.fsync(file.fileno())
+        self.dead_letters.extend(letters)

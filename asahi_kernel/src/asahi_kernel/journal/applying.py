@@ -21,6 +21,21 @@ _TELL_S = 10.0
 _LAST_S = 1.0
 #: A living storage that refused the same batch so often without a word about its rows has a row that it cannot take.
 _STUBBORN = 5
+#: So many rows refused without one taken, and it is not the rows.
+_PATIENT = 16
+
+
+class _Sieve:
+    """What a batch was sorted into: whether any row was `taken`, and the rows that were refused."""
+
+    def __init__(self) -> None:
+        self.taken = False
+        self.refused: list[tuple[Settled, Exception]] = []
+
+    @property
+    def certain(self) -> bool:
+        """Whether storage said of each that it can never take it."""
+        return all(isinstance(error, Unstorable) for _, error in self.refused)
 
 
 class Applier:
@@ -63,41 +78,67 @@ class Applier:
                 task.cancel()
 
     async def _whole(self, batch: Sequence[Settled]) -> bool:
+        error = await self._refusal(batch)
+        if error is None:
+            return True
+        if not isinstance(error, Unstorable) and self._refusals < _STUBBORN:
+            return False
+        sieve = _Sieve()
+        return await self._sift(batch, error, sieve) and await self._set_apart(sieve)
+
+    async def _refusal(self, batch: Sequence[Settled]) -> Exception | None:
+        """Why storage did not take the batch, or None."""
         try:
             async with asyncio.timeout(_SAVE_S):
                 await self._save_prices()
                 await self.storage.books.post(batch)
         except Unstorable as error:
-            return await self._halved(batch, error)
+            return error
         except Exception as error:  # noqa: BLE001 - a dead storage must not stop inference; the batch is kept and retried
             self._faults["storage"] += 1
             log.warning("storage refused a batch of %d events (%s)", len(batch), type(error).__name__)
-            self._refusals += await self._alive()
-            return self._refusals >= _STUBBORN and await self._halved(batch, error)
+            self._refusals = self._refusals + 1 if await self._alive() else 0
+            return error
+        return None
+
+    async def _sift(self, batch: Sequence[Settled], error: Exception, sieve: _Sieve) -> bool:
+        """Find the rows at fault by halving; all others are stored. False when storage died, or takes nothing at all:
+        then no row is at fault."""
+        if len(batch) == 1:
+            sieve.refused.append((batch[0], error))
+            return sieve.taken or sieve.certain or len(sieve.refused) < _PATIENT
+        middle = len(batch) // 2
+        for half in (batch[:middle], batch[middle:]):
+            failure = await self._refusal(half)
+            if failure is None:
+                sieve.taken = True
+            elif (not isinstance(failure, Unstorable) and self._refusals < _STUBBORN) or not await self._sift(
+                half, failure, sieve
+            ):
+                return False
         return True
 
-    async def _halved(self, batch: Sequence[Settled], error: Exception) -> bool:
-        """Find the rows at fault by halving; all others are stored."""
-        if len(batch) == 1:
-            return await self._set_apart(batch[0], error)
-        middle = len(batch) // 2
-        return await self._whole(batch[:middle]) and await self._whole(batch[middle:])
-
-    async def _set_apart(self, settled: Settled, error: Exception) -> bool:
-        self._faults["dead_letters"] += 1
-        log.error("storage cannot take the event of request %s; it is a dead letter", settled.event.request_id)
-        letter = DeadLetter(
-            source="journal",
-            payload=_told(settled),
-            error=type(error).__name__,
-            timestamp=datetime.now(UTC),
-        )
+    async def _set_apart(self, sieve: _Sieve) -> bool:
+        """A row that storage itself calls unstorable goes to a file if need be. One that is only suspected goes where
+        storage takes it, and beside rows that it took, or not at all."""
+        if not sieve.certain and not sieve.taken:
+            return False
+        letters = [_letter(settled, error) for settled, error in sieve.refused]
         try:
             async with asyncio.timeout(_SAVE_S):
-                await self.storage.dead_letters.save([letter])
+                await self.storage.dead_letters.save(letters)
         except Exception as failure:  # noqa: BLE001 - then they go to a file of their own
             log.warning("storage takes no dead letter either (%s)", type(failure).__name__)
-            self._bury([letter])
+            if not sieve.certain:
+                return False
+            try:
+                self._bury(letters)
+            except OSError as full:
+                log.error("a dead letter finds no place (%s); it is tried again", full.strerror)
+                return False
+        for settled, _ in sieve.refused:
+            self._faults["dead_letters"] += 1
+            log.error("storage cannot take the event of request %s; it is a dead letter", settled.event.request_id)
         return True
 
     async def _save_prices(self) -> None:
@@ -126,6 +167,10 @@ class Applier:
             except Exception as error:  # noqa: BLE001 - sinks fail open
                 self._faults[f"sink.{name}"] += 1
                 log.warning("sink %s lost %d events (%s)", name, len(events), type(error).__name__)
+
+
+def _letter(settled: Settled, error: Exception) -> DeadLetter:
+    return DeadLetter(source="journal", payload=_told(settled), error=type(error).__name__, timestamp=datetime.now(UTC))
 
 
 def _told(settled: Settled) -> bytes:

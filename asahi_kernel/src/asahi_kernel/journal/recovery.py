@@ -12,6 +12,7 @@ import os
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 
@@ -22,6 +23,11 @@ from asahi_kernel.records import Settled
 
 log = logging.getLogger(__name__)
 _BATCH = 500
+Ends: TypeAlias = tuple[set[str], dict[str, int]]
+
+
+class _Refused(Exception):
+    """Storage takes nothing now."""
 
 
 async def recover(folder: Path, apply: Callable[[Sequence[Settled]], Awaitable[bool]]) -> int:
@@ -29,23 +35,35 @@ async def recover(folder: Path, apply: Callable[[Sequence[Settled]], Awaitable[b
     given back, where storage does not take it now."""
     found = 0
     for owner, paths in _owners(folder).items():
-        locks = {path: adopt(path) for path in paths}
         try:
-            if None in locks.values():
-                continue  # that process lives
-            files = await asyncio.to_thread(_read, paths)
-            count = await _apply(files, apply)
-            if count is None:
-                return found
+            count = await _taken_over(paths, apply)
+        except OSError as error:
+            log.error("the journal of a dead process (%s) cannot be read (%s)", owner, error.strerror)
+            continue
+        except _Refused:
+            return found
+        if count is not None:
             found += count
-            for path in paths:
-                path.unlink(missing_ok=True)
             log.warning("recovered %d requests from the journal of a process that died (%s)", count, owner)
-        finally:
-            for fd in locks.values():
-                if fd is not None:
-                    os.close(fd)
     return found
+
+
+async def _taken_over(paths: Sequence[Path], apply: Callable[[Sequence[Settled]], Awaitable[bool]]) -> int | None:
+    """How many requests the files of one process held; None while it lives. Raises `_Refused`."""
+    locks: list[int] = []
+    try:
+        for path in paths:
+            lock = adopt(path)
+            if lock is None:
+                return None
+            locks.append(lock)
+        count = await _apply(await asyncio.to_thread(_read, paths), apply)
+        for path in paths:
+            path.unlink(missing_ok=True)
+        return count
+    finally:
+        for lock in locks:
+            os.close(lock)
 
 
 def _owners(folder: Path) -> dict[str, list[Path]]:
@@ -59,23 +77,24 @@ def _read(paths: Iterable[Path]) -> list[bytes]:
     return [path.read_bytes() for path in paths]
 
 
-async def _apply(files: Sequence[bytes], apply: Callable[[Sequence[Settled]], Awaitable[bool]]) -> int | None:
+async def _apply(files: Sequence[bytes], apply: Callable[[Sequence[Settled]], Awaitable[bool]]) -> int:
     found = 0
     batch: list[Settled] = []
-    for settled in resolve(files):
+    ends = await asyncio.to_thread(ends_of, files)  # the loop has requests to serve
+    for settled in resolve(files, ends):
         batch.append(settled)
         if len(batch) == _BATCH:
             if not await apply(batch):
-                return None
+                raise _Refused
             found, batch = found + len(batch), []
     if batch and not await apply(batch):
-        return None
+        raise _Refused
     return found + len(batch)
 
 
-def resolve(files: Sequence[bytes]) -> Iterator[Settled]:
+def resolve(files: Sequence[bytes], ends: Ends | None = None) -> Iterator[Settled]:
     """Each request once, in the order of the files: as it was settled, else as its last intent says."""
-    closed, last = _ends(files)
+    closed, last = ends or ends_of(files)
     number = 0
     for data in files:
         for payload in scan(data):
@@ -92,7 +111,7 @@ def resolve(files: Sequence[bytes]) -> Iterator[Settled]:
                 yield entry.settled
 
 
-def _ends(files: Sequence[bytes]) -> tuple[set[str], dict[str, int]]:
+def ends_of(files: Sequence[bytes]) -> Ends:
     """Which requests were settled, and for each the number of its last intent."""
     closed: set[str] = set()
     last: dict[str, int] = {}

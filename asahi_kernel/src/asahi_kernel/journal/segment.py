@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 #: Room that is kept free ahead of the last record: what is under way must still be settled when the disk is full.
@@ -23,13 +24,15 @@ class Segment:
         self.size = 0
         self.tight = False
         self._room = 0
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        draft = path.with_suffix(".new")  # no neighbour may see it before it is locked, and take it for an orphan
+        self._fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._extend()
+            draft.rename(path)
         except BaseException:
             os.close(self._fd)
-            path.unlink()
+            draft.unlink(missing_ok=True)
             raise
 
     def write(self, data: bytes) -> None:
@@ -55,12 +58,15 @@ class Segment:
             self.tight = True
 
     def close(self) -> None:
-        os.close(self._fd)
+        """What was waited for is on the disk already: an error that is told only now changes nothing."""
+        with suppress(OSError):
+            os.close(self._fd)
 
     def remove(self) -> None:
-        """Close and delete."""
+        """Close and delete. A file that cannot be deleted is adopted later, and storage knows its records then."""
         self.close()
-        self.path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
 
     def _extend(self, least: int = 0) -> None:
         step = max(2 * HEADROOM, least + HEADROOM)

@@ -155,7 +155,12 @@ class Wal:
                 await asyncio.sleep(_RETRY_S)
 
     async def _relieve(self) -> None:
-        """Look whether there is room again."""
+        """Look whether there is room again, or for a new file where the last one broke and none could be made."""
+        if self._current is None:
+            try:
+                await self._run(self._rotate)
+            except OSError:
+                return
         if self._current is not None:
             await self._run(self._current.stretch)
             self.failing = self._current.tight

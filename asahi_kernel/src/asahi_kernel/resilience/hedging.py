@@ -40,19 +40,25 @@ class Hedges:
             self._day, self._spent = day, 0
         return self.made + 1 <= self._share * self._calls and self._spent + cost <= self._cap
 
-    def begin(self) -> None:
-        """A second call is made."""
+    def begin(self, cost: int) -> None:
+        """A second call is made that may cost so many nUSD: they are held until it is known what the loser costs."""
         self.made += 1
-
-    def lost(self, cost: int) -> None:
-        """What the loser is charged."""
         self._spent += cost
+
+    def spare(self, cost: int) -> None:
+        """The second call was not made after all."""
+        self.made -= 1
+        self.settled(cost, 0)
+
+    def settled(self, held: int, cost: int) -> None:
+        """What the loser is charged, of what was held for it."""
+        self._spent = max(0, self._spent - held + cost)
 
 
 class Race(Generic[T]):
     """`second` may be made once the first has taken `after_s`; the first success wins, the other is dropped.
 
-    `hedged` says that there were two, `won_by_second` which one it was.
+    `hedged` says that there were two, `won_by_second` which one it was, `other_failed` that the other had failed.
     """
 
     def __init__(self, after_s: float, drop: Callable[[T], Coroutine[Any, Any, None]] | None = None) -> None:
@@ -60,6 +66,7 @@ class Race(Generic[T]):
         self._drop = drop
         self.hedged = False
         self.won_by_second = False
+        self.other_failed = False
 
     async def run(self, first: Awaitable[T], second: Callable[[], Awaitable[Callable[[], Awaitable[T]] | None]]) -> T:
         """The winner's result; where both fail the first one's error."""
@@ -89,6 +96,7 @@ class Race(Generic[T]):
         for runner in runners:
             if runner.done():
                 good = not runner.cancelled() and runner.exception() is None
+                self.other_failed = self.other_failed or (runner is not winner and not good)
                 if good and runner is not winner and self._drop is not None:
                     await self._drop(runner.result())
             else:

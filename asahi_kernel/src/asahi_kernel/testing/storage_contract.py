@@ -214,23 +214,38 @@ class StorageContract(Contract):
     async def test_an_idempotency_key_is_claimed_once_by_its_org_and_route(self, subject: Any) -> None:
         """A10."""
         store, kept = subject.idempotency, Kept(fingerprint=b"f", status=200, headers=((b"a", b"b"),), body=b"\x00{}")
-        assert await store.claim(claim()) is None
+        mine, theirs = claim(), claim(org_id="there")
+        assert await store.claim(mine) is None
         assert (await store.claim(claim())).status == 0
-        assert await store.claim(claim(org_id="there")) is None
+        assert await store.claim(theirs) is None
         assert await store.claim(claim(route="/v1/messages")) is None
-        await store.keep(claim(), kept)
+        await store.keep(mine, kept)
         assert await store.claim(claim(fingerprint=b"g")) == kept
-        await store.release(claim(org_id="there"))
+        await store.release(theirs)
         assert await store.claim(claim(org_id="there")) is None
 
     async def test_a_claim_lapses_with_its_maker_and_an_answer_does_not(self, subject: Any) -> None:
         store = subject.idempotency
+        other = claim(key="other", lease_s=0.05)
         assert await store.claim(claim(lease_s=0.05)) is None
-        assert await store.claim(claim(key="other", lease_s=0.05)) is None
-        await store.keep(claim(key="other"), Kept(fingerprint=b"f", status=200))
+        assert await store.claim(other) is None
+        await store.keep(other, Kept(fingerprint=b"f", status=200))
         await asyncio.sleep(0.1)
         assert await store.claim(claim()) is None
         assert (await store.claim(claim(key="other"))).status == 200
+
+    async def test_a_late_maker_takes_nothing_from_the_one_after_it(self, subject: Any) -> None:
+        """Whose claim lapsed and was taken over can neither give it back nor put its answer in place of another."""
+        store, late, heir = subject.idempotency, claim(lease_s=0.05), claim()
+        assert await store.claim(late) is None
+        await asyncio.sleep(0.1)
+        assert await store.claim(heir) is None
+        await store.release(late)
+        assert (await store.claim(claim())).status == 0
+        await store.keep(heir, Kept(fingerprint=b"f", status=200, body=b"heir"))
+        await store.keep(late, Kept(fingerprint=b"f", status=200, body=b"late"))
+        await store.release(late)
+        assert (await store.claim(claim())).body == b"heir"
 
     async def test_of_many_callers_one_gets_the_claim(self, subject: Any) -> None:
         found = await asyncio.gather(*[subject.idempotency.claim(claim()) for _ in range(50)])

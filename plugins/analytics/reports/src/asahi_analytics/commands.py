@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _FOREVER = datetime(2200, 1, 1, tzinfo=UTC)
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
+_KEY = re.compile(r"[0-9a-fA-F]{64}")
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 org_option = click.option("--org", help="One organisation; else all of them.")
 since_option = click.option("--since", type=click.DateTime(), help="From this moment on, in UTC.")
@@ -124,17 +126,18 @@ async def _verify(
 
     if isinstance(signed, str):
         return [Finding(org=org or "*", entries=0, saved=0, head=Head(), fault=signed)]
+    named = {each for one in signed for each in one.heads}
     if dump is not None:
         file = Dump(dump)
         if wrong := fault_of_books(file.books.values()):
             return [Finding(org=org or "*", entries=0, saved=0, head=Head(), fault=wrong)]
-        orgs = [org] if org else sorted({*file.orgs, *(each for one in signed[-1:] for each in one.heads)})
+        orgs = [org] if org else sorted({*file.orgs, *named})
         return [await verify(each, file.entries(each), file.books, signed, since) for each in orgs]
     async with _storage(settings) as storage:
         books = {book.version: book for book in await storage.prices.all()}
         if wrong := fault_of_books(books.values()):
             return [Finding(org=org or "*", entries=0, saved=0, head=Head(), fault=wrong)]
-        orgs = [org] if org else sorted({*await storage.ledger.heads(), *(o for one in signed[-1:] for o in one.heads)})
+        orgs = [org] if org else sorted({*await storage.ledger.heads(), *named})
         return [await verify(each, storage.ledger.entries(each), books, signed, since) for each in orgs]
 
 
@@ -149,8 +152,11 @@ def _checkpoints(settings: Settings, path: Path | None, public_key: str | None) 
         return []
     with path.open("rb") as file:
         found = read(file)
-    public = bytes.fromhex(public_key) if public_key else signer_of(settings).public
-    return fault_of_checkpoints(found, public) or found
+    if public_key is None:
+        return fault_of_checkpoints(found, signer_of(settings).public) or found
+    if not _KEY.fullmatch(public_key):
+        return "--public-key: a public key has 64 hexadecimal digits"
+    return fault_of_checkpoints(found, bytes.fromhex(public_key)) or found
 
 
 async def _dump(settings: Settings, org: str | None, out: Path) -> int:

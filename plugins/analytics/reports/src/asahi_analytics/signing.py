@@ -95,7 +95,7 @@ def append(path: Path, checkpoint: Checkpoint) -> bool:
         last = _last(file)
         if last is not None and last.size >= checkpoint.size:
             return False
-        file.write(msgspec.json.encode(checkpoint) + b"\n")
+        file.write((b"\n" if _torn(file) else b"") + msgspec.json.encode(checkpoint) + b"\n")
         file.flush()
         os.fsync(file.fileno())
         return True
@@ -104,3 +104,11 @@ def append(path: Path, checkpoint: Checkpoint) -> bool:
 def _last(file: BinaryIO) -> Checkpoint | None:
     found = read(file)
     return found[-1] if found else None
+
+
+def _torn(file: BinaryIO) -> bool:
+    """Whether a crash left the last line without its end."""
+    if not file.seek(0, os.SEEK_END):
+        return False
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) != b"\n"

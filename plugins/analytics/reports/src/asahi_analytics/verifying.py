@@ -62,7 +62,11 @@ async def verify(
     """Recompute an org's chain; `books` and `checkpoints` must have been looked at before. With `since` it begins at
     the first entry of that time, whose link is taken on trust."""
     known = [each.heads[org] for each in checkpoints if org in each.heads]
-    wanted = {head.seq: head.entry_hash for head in known}
+    wanted: dict[int, str] = {}
+    for signed in known:
+        if wanted.setdefault(signed.seq, signed.entry_hash) != signed.entry_hash:
+            twice = f"two checkpoints signed an entry {signed.seq} each: the chain was computed anew between them"
+            return Finding(org=org, entries=0, saved=0, head=Head(), fault=twice)
     head, count, saved, begun = Head(), 0, 0, since is None
     async for entry in entries:
         if not begun:

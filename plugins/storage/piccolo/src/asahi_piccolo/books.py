@@ -19,9 +19,10 @@ from asahi_piccolo.eventrows import (
 from asahi_piccolo.ledger import LEDGER_COLUMNS, heads_of, linked
 from asahi_piccolo.rollups import add_rollups, apart
 
+#: The ledger also knows what retention has taken from the events.
 _KNOWN = Statement(
-    "SELECT request_id FROM inference_events WHERE request_id = ANY($1::text[])",
-    "SELECT request_id FROM inference_events WHERE request_id IN (SELECT value FROM json_each($1))",
+    "SELECT request_id FROM savings_ledger WHERE request_id = ANY($1::text[])",
+    "SELECT request_id FROM savings_ledger WHERE request_id IN (SELECT value FROM json_each($1))",
 )
 
 

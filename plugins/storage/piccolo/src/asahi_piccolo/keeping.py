@@ -68,9 +68,12 @@ _KEEP = Statement(
     VALUES ($1, $2, $3, $4, 'done', $5, $6, $7, $8, $9)
     ON CONFLICT (org_id, route, idempotency_key) DO UPDATE SET
         fingerprint = EXCLUDED.fingerprint, state = 'done', status = EXCLUDED.status, headers = EXCLUDED.headers,
-        body = EXCLUDED.body, request_id = EXCLUDED.request_id, expires_at = EXCLUDED.expires_at"""
+        body = EXCLUDED.body, request_id = EXCLUDED.request_id, expires_at = EXCLUDED.expires_at
+    WHERE idempotency_keys.state = 'running' OR idempotency_keys.request_id = EXCLUDED.request_id"""
 )
-_RELEASE = Statement("DELETE FROM idempotency_keys WHERE org_id = $1 AND route = $2 AND idempotency_key = $3")
+_RELEASE = Statement(
+    "DELETE FROM idempotency_keys WHERE org_id = $1 AND route = $2 AND idempotency_key = $3 AND request_id = $4"
+)
 _EXPIRED = Statement("DELETE FROM idempotency_keys WHERE expires_at <= $1")
 
 _prices = msgspec.json.Decoder(dict[str, Prices]).decode
@@ -187,7 +190,7 @@ class StoredIdempotency:
     async def release(self, claim: Claim) -> None:
         """Give the claim back."""
         async with self._database.transaction() as session:
-            await session.run(_RELEASE, claim.org_id, claim.route, claim.key)
+            await session.run(_RELEASE, claim.org_id, claim.route, claim.key, claim.request_id)
 
     def _kept(self, claim: Claim, row: Row) -> Kept:
         fingerprint = bytes.fromhex(row["fingerprint"])

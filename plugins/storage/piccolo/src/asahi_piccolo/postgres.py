@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asahi_piccolo.database import Gate, Lock, Row, Statement, Value, unavailable
@@ -95,7 +95,7 @@ class Postgres:
         try:
             yield connection
         finally:
-            await asyncio.shield(pool.release(connection, timeout=self._timeout_s))
+            await asyncio.shield(_release(pool, connection, self._timeout_s))
 
     async def _acquired(self, pool: Pool[Any]) -> Any:
         try:
@@ -181,6 +181,12 @@ async def _hang_up(connection: Connection[Any], running: asyncio.Task[Any]) -> N
         running.cancel()
     elif not running.cancelled():
         running.exception()
+
+
+async def _release(pool: Pool[Any], connection: Connection[Any], timeout_s: float) -> None:
+    """Give it back. One that dies just then leaves the pool by itself, and what was done on it before stays done."""
+    with suppress(Exception):
+        await pool.release(connection, timeout=timeout_s)
 
 
 def _gone(connection: Connection[Any]) -> bool:

@@ -1,0 +1,154 @@
+"""The authenticator: from a key to whom it speaks for, with a short memory, and without storage for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+import msgspec
+from msgspec import Struct
+
+from asahi_access.config import KeysConfig
+from asahi_access.grants import permissions
+from asahi_access.tokens import Peppers, read
+from asahi_kernel.builtins.local_auth import presented
+from asahi_kernel.errors import Unauthenticated, Unavailable
+from asahi_kernel.gateway import Gateway
+from asahi_kernel.repositories.people import ApiKey, Keys
+from asahi_kernel.types import Principal
+
+log = logging.getLogger("asahi.access")
+
+_KNOWN = 100_000
+_STORAGE_S = 3.0
+
+
+class _Identity(Struct, frozen=True):
+    principal: Principal
+    expires_at: datetime
+    seen: float
+
+
+class Identifier:
+    """Remembers keys by the digest of all of them, never by a part. `bootstrap` keys are known without storage."""
+
+    def __init__(
+        self,
+        keys: Keys,
+        peppers: Peppers,
+        config: KeysConfig,
+        gateway: Gateway,
+        bootstrap: Mapping[bytes, Principal] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._keys = keys
+        self._peppers = peppers
+        self._config = config
+        self._gateway = gateway
+        self._bootstrap = bootstrap or {}
+        self._clock = clock
+        self._known: OrderedDict[bytes, _Identity] = OrderedDict()
+        self._looking: dict[bytes, asyncio.Task[Principal]] = {}
+
+    async def identify(self, headers: Mapping[str, str]) -> Principal:
+        """The principal of a key. One refusal for all that is wrong with a key; a dead storage is never a refusal."""
+        text = presented(headers)
+        digest = key_digest(text)
+        if (principal := self._bootstrap.get(digest)) is not None:
+            return principal
+        key_id = read(text)
+        if key_id is None:
+            raise Unauthenticated
+        known = self._known.get(digest)
+        if known is not None and self._clock() - known.seen < self._config.identity_ttl_s:
+            return _unexpired(known)
+        return await self._looked_up(digest, key_id, text)
+
+    def forget(self, key_id: str) -> None:
+        """Look a key up again at its next use, in this process."""
+        for digest in [each for each, known in self._known.items() if known.principal.key_id == key_id]:
+            del self._known[digest]
+
+    async def _looked_up(self, digest: bytes, key_id: str, text: str) -> Principal:
+        """Callers with one key wait for one look."""
+        task = self._looking.get(digest)
+        if task is None:
+            task = self._looking[digest] = asyncio.get_running_loop().create_task(self._look(digest, key_id, text))
+            task.add_done_callback(lambda _: self._looking.pop(digest, None))
+        return await asyncio.shield(task)
+
+    async def _look(self, digest: bytes, key_id: str, text: str) -> Principal:
+        try:
+            async with asyncio.timeout(_STORAGE_S):
+                key = await self._keys.get_key(key_id)
+        except Exception as error:  # noqa: BLE001 - whatever it is, storage cannot say who this is
+            self._gateway.faults["auth.storage"] += 1
+            return self._remembered(digest, error)
+        version, kept = (key.pepper_version, key.key_hash) if key else (self._peppers.newest, "")
+        good = self._peppers.verify(text, kept, version)
+        if key is None or not good or key.revoked:
+            self._known.pop(digest, None)
+            raise Unauthenticated
+        identity = _Identity(_principal(key), key.expires_at, self._clock())
+        self._remember(digest, identity)
+        principal = _unexpired(identity)
+        self._gateway.detach(self._used(key, text))
+        return principal
+
+    def _remembered(self, digest: bytes, error: Exception) -> Principal:
+        known = self._known.get(digest)
+        if known is not None and self._clock() - known.seen < self._config.snapshot_max_age_s:
+            return _unexpired(known)
+        log.warning("a key could not be looked up (%s)", type(error).__name__)
+        raise Unavailable(
+            "storage cannot be reached, so this key cannot be looked up", code="storage_unavailable", retry_after=5
+        ) from None
+
+    def _remember(self, digest: bytes, identity: _Identity) -> None:
+        self._known[digest] = identity
+        self._known.move_to_end(digest)
+        if len(self._known) > _KNOWN:
+            self._known.popitem(last=False)
+
+    async def _used(self, key: ApiKey, text: str) -> None:
+        """Note the use, and put the key under the newest pepper. Nobody waits for it, and it may fail."""
+        try:
+            async with asyncio.timeout(_STORAGE_S):
+                await self._keys.touch(key.org_id, key.key_id, datetime.now(UTC))
+                if key.pepper_version != self._peppers.newest:
+                    await self._keys.rehash(key.org_id, key.key_id, self._peppers.sign(text), self._peppers.newest)
+        except Exception as error:  # noqa: BLE001 - the next use notes it
+            self._gateway.faults["auth.storage"] += 1
+            log.warning("the use of a key could not be noted (%s)", type(error).__name__)
+
+
+def key_digest(text: str) -> bytes:
+    """All of a key, as what it is remembered by."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+
+
+def _unexpired(identity: _Identity) -> Principal:
+    if identity.expires_at <= datetime.now(UTC):
+        raise Unauthenticated
+    return identity.principal
+
+
+def _principal(key: ApiKey) -> Principal:
+    found = permissions(key.role, key.scopes)
+    role = key.role if key.role in {"admin", "developer", "viewer", "billing"} else "viewer"
+    return msgspec.convert(
+        {
+            "org": key.org_id,
+            "user": key.user_id,
+            "key_id": key.key_id,
+            "role": role,
+            "permissions": list(found),
+            "may_act_for_users": key.may_act_for_users,
+        },
+        Principal,
+    )

@@ -1,0 +1,68 @@
+"""Opening: peppers, the bootstrap key, and a word to an operator whose gateway nobody could call."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from asahi_access.config import KeysConfig
+from asahi_access.desk import Desk
+from asahi_access.identifying import Identifier, key_digest
+from asahi_access.issuing import Issuer
+from asahi_access.tokens import Peppers, read_peppers
+from asahi_kernel.builtins.local_auth import ROLES
+from asahi_kernel.errors import ConfigError
+from asahi_kernel.repositories import Governing
+from asahi_kernel.types import Principal
+
+if TYPE_CHECKING:
+    from asahi_kernel.gateway import Gateway
+
+log = logging.getLogger("asahi.access")
+
+BOOTSTRAP = "ASAHI_BOOTSTRAP_ADMIN_KEY"
+_LEAST = 24
+
+
+@asynccontextmanager
+async def open_identifier(config: KeysConfig, gateway: Gateway) -> AsyncIterator[Identifier]:
+    """The authenticator over the gateway's storage."""
+    storage, peppers = governing(gateway), peppers_of(config, gateway)
+    identifier = Identifier(storage.repositories.keys, peppers, config, gateway, _bootstrap(gateway))
+    desk = gateway.shared.get("access")
+    if isinstance(desk, Desk):
+        desk.open(Issuer(storage, peppers), config, identifier.forget)
+    yield identifier
+
+
+def governing(gateway: Gateway) -> Governing:
+    """The storage, if it keeps keys."""
+    if not isinstance(gateway.storage, Governing):
+        raise ConfigError(f"auth: keys need a storage that keeps them, and {gateway.storage.name!r} does not")
+    return gateway.storage
+
+
+def peppers_of(config: KeysConfig, gateway: Gateway) -> Peppers:
+    """Those of `ASAHI_KEY_PEPPERS`, beside the one that is derived from the encryption key."""
+    return read_peppers(config.peppers.reveal() if config.peppers else None, gateway.vault.derive("api keys"))
+
+
+def _bootstrap(gateway: Gateway) -> dict[bytes, Principal]:
+    """The first admin's key, known without storage. It is whatever random text the operator chose."""
+    key = os.environ.get(BOOTSTRAP, "")
+    if not key:
+        log.warning(
+            "%s is not set: only keys in storage are accepted; `asahi keys create --admin` makes the first one",
+            BOOTSTRAP,
+        )
+        return {}
+    if len(key) < _LEAST or len(set(key)) < 8:
+        raise ConfigError(f"{BOOTSTRAP} is too weak; use at least {_LEAST} random characters")
+    org = gateway.settings.governance.operator_org
+    admin = Principal(
+        org=org, user="admin", key_id="bootstrap", role="admin", permissions=ROLES["admin"], may_act_for_users=True
+    )
+    return {key_digest(key): admin}
