@@ -22,10 +22,12 @@ HEAVY = (
     "cohere",
     "httpx",
     "litestar",
+    "numpy",
     "openai",
     "pinecone",
     "piccolo",
     "redis",
+    "usearch",
     "uvicorn",
 )
 

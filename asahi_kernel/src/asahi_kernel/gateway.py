@@ -24,6 +24,7 @@ from asahi_kernel.prompt_cache import PromptCache
 from asahi_kernel.protocols import (
     Authenticator,
     CacheTier,
+    Classifier,
     Embedder,
     EvictingTier,
     ExactTier,
@@ -107,6 +108,7 @@ class Gateway:
         self.rules: Mapping[str, Rule] = {}
         self.learners: tuple[Learner, ...] = ()
         self.witnesses: tuple[Witness, ...] = ()
+        self.classifier: Classifier | None = None
         self.upstreams: Mapping[str, Upstream] = {}
         self.sinks: Mapping[str, Sink] = {}
         api = settings.api
@@ -181,6 +183,7 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         gateway.waiting_rules = {name for name, rule in gateway.rules.items() if not isinstance(rule, LocalPart)}
         gateway.learners = tuple(rule for rule in gateway.rules.values() if isinstance(rule, Learner))
         gateway.witnesses = tuple(rule for rule in gateway.rules.values() if isinstance(rule, Witness))
+        gateway.classifier = next((rule for rule in gateway.rules.values() if isinstance(rule, Classifier)), None)
         gateway.upstreams = await opener.upstreams()
         gateway.patience_s = max(each.resilience.timeout_s for each in gateway.upstreams.values())
         streams_s = max(each.resilience.stream_timeout_s for each in gateway.upstreams.values())

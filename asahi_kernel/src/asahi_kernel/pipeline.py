@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from asahi_kernel import overhead
 from asahi_kernel.calling import call
 from asahi_kernel.errors import AsahiError, NoRoute, PluginError
 from asahi_kernel.fingerprint import fingerprint
@@ -115,6 +116,7 @@ async def recall(gateway: Gateway, request: Request, principal: Principal, trace
             await forewarn(gateway, request, principal, trace)
         return None
     trace.key = fingerprint(request, gateway.salts.of(principal.org))
+    overhead.begin(trace)
     hit = await _ask(gateway, request, principal, trace)
     if hit is not None and gateway.settings.cache.early_refresh and await _renews(gateway, principal, trace, hit):
         trace.spare, hit = hit, None

@@ -253,6 +253,14 @@ class Witness(Protocol):
     def answered(self, request: Request, principal: Principal, completion: Completion) -> None: ...
 
 
+@runtime_checkable
+class Classifier(Protocol):
+    """A rule that can name a request's task before routing: caches hold some tasks to stricter bounds. It must not
+    wait, and never raise."""
+
+    def task(self, request: Request) -> str: ...
+
+
 class Sink(Protocol):
     """Receives events in batches, off the request path."""
 

@@ -13,6 +13,10 @@ from asahi_kernel.types import Findings, Usage
 Status: TypeAlias = Literal["ok", "denied", "failed", "aborted", "unknown"]
 
 
+#: The route of what Asahi asks of its own accord, such as a recheck: it costs, but is nobody's request.
+OWN = "recheck"
+
+
 class Attempt(Struct, frozen=True, kw_only=True):
     """One call to one provider. `outcome` is `ok`, or a word for what went wrong; `cost` is nUSD, None if unpriced.
 

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, TypeVar
 
 from msgspec import Struct
 
-from asahi_kernel.records import Event, Totals
+from asahi_kernel.records import OWN, Event, Totals
 
 N = TypeVar("N", str, int)
 Granularity: TypeAlias = Literal["minute", "hour", "day"]
@@ -104,7 +104,14 @@ def key_of(event: Event, granularity: Granularity) -> Key:
 
 
 def count(sums: Sums, event: Event) -> None:
-    """Count one event."""
+    """Count one event. What Asahi asks of its own accord is no request: it only costs."""
+    if event.route == OWN:
+        sums.cost += event.cost or 0
+        sums.overhead_cost += event.overhead_cost
+        sums.saved += event.saved
+        sums.unpriced += event.cost is None
+        _add(sums.saved_by, event.saved_by)
+        return
     sums.requests += 1
     sums.hits += event.cache_hit
     sums.misses += not event.cache_hit and event.status == "ok"

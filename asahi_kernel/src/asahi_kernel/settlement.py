@@ -11,6 +11,7 @@ from asahi_kernel.bills import NOTHING, bill_of, billed_usage, failure_bill, siz
 from asahi_kernel.choice import alternatives, bounds_of, considered, notes, told, untold
 from asahi_kernel.errors import Aborted, AsahiError
 from asahi_kernel.money import count_input, expect_output
+from asahi_kernel.overhead import burdened
 from asahi_kernel.records import Attempt, Decision, Event, Settled, Status
 from asahi_kernel.routing import most_usage
 from asahi_kernel.types import Candidate, Completion, Hit, Terms, Usage
@@ -27,7 +28,7 @@ def settle(
     """Close an answered request: journalled before this returns."""
     trace.mark("post_processing")
     usage = completion.usage or NOTHING
-    bill = bill_of(gateway, request, trace, usage, hit)
+    bill = burdened(bill_of(gateway, request, trace, usage, hit), trace)
     answer = Answer(
         request_id=trace.request_id,
         timestamp=trace.timestamp,
@@ -45,7 +46,7 @@ def settle(
         attempts=len(trace.attempts),
         warnings=tuple(trace.warnings if bill.price_known else [*trace.warnings, "price_unknown"]),
     )
-    _record(gateway, request, principal, trace, "ok", None, answer)
+    record(gateway, request, principal, trace, "ok", None, answer)
     return answer
 
 
@@ -80,7 +81,7 @@ def settle_embeddings(
         attempts=len(trace.attempts),
         warnings=tuple(trace.warnings if bill.price_known else [*trace.warnings, "price_unknown"]),
     )
-    _record(gateway, request, principal, trace, "ok", None, answer)
+    record(gateway, request, principal, trace, "ok", None, answer)
     return answer
 
 
@@ -128,7 +129,7 @@ def settle_failure(
     else:
         status = "failed"
     code = error.code if isinstance(error, AsahiError) else "internal"
-    _record(gateway, request, principal, trace, status, code, _unanswered(gateway, request, trace))
+    record(gateway, request, principal, trace, status, code, _unanswered(gateway, request, trace))
 
 
 async def pledge(
@@ -210,14 +211,14 @@ def _unanswered(gateway: Gateway, request: Request, trace: Trace) -> Answer:
         timestamp=trace.timestamp,
         completion=Completion(model=last.model if last else "", provider=last.provider if last else ""),
         usage=usage,
-        bill=failure_bill(gateway, trace),
+        bill=burdened(failure_bill(gateway, trace), trace),
         route=untold(request, trace),
         billed_tokens=usage.total_tokens,
         warnings=tuple(trace.warnings),
     )
 
 
-def _record(
+def record(
     gateway: Gateway,
     request: Request,
     principal: Principal,
@@ -226,6 +227,7 @@ def _record(
     error: str | None,
     answer: Answer,
 ) -> None:
+    """Make an answer an event and a decision, and hand them to the journal."""
     event = _event(request.terms, principal, trace, answer)
     hit = answer.hit
     event = msgspec.structs.replace(

@@ -29,6 +29,7 @@ class Trace:
         "key",
         "lookups",
         "model",
+        "overhead",
         "ranked",
         "receipt",
         "relaxed",
@@ -51,6 +52,7 @@ class Trace:
         self.started = self._mark = time.perf_counter()
         self.key = b""
         self.model = ""
+        self.overhead: dict[str, int] = {}
         self.cache_status = "miss"
         self.arm = ""
         self.inexact = False

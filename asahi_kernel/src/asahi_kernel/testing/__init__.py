@@ -45,6 +45,7 @@ _HOMES = {
     "StorageContract": "storage_contract",
     "LeaseCounterContract": "leasing_contract",
     "ListingTierContract": "listing_contract",
+    **dict.fromkeys(("EmbedderContract", "VectorStoreContract"), "vector_contracts"),
     **dict.fromkeys(("BatchProviderContract", "ProviderContract"), "providing"),
     **dict.fromkeys(("AgentsContract", "JudgementsContract", "WorkContract"), "keeping_contract"),
     **dict.fromkeys(

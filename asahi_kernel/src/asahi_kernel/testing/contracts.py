@@ -264,37 +264,3 @@ class ServiceContract(Contract):
         async with self.factory.open(decode(dict(self.config), self.factory.config, self.factory.name), gateway):
             await asyncio.sleep(0.01)
         assert asyncio.all_tasks() <= before
-
-
-class EmbedderContract(Contract):
-    async def test_vectors_are_unit_length_and_of_one_dimension(self, subject: Any) -> None:
-        for vector in await subject.embed(["one text", "another text", "Ünïcode ✓"]):
-            assert len(vector) == subject.dimensions
-            assert abs(sum(x * x for x in vector) - 1) < 1e-3
-
-    async def test_equal_texts_have_equal_vectors(self, subject: Any) -> None:
-        first, second = await subject.embed(["the same", "the same"])
-        assert sum(x * y for x, y in zip(first, second, strict=True)) > 0.999
-
-
-class VectorStoreContract(Contract):
-    dimensions: ClassVar[int] = 4
-
-    def axis(self, number: int) -> tuple[float, ...]:
-        return tuple(float(number == each) for each in range(self.dimensions))
-
-    async def test_the_nearest_comes_first(self, subject: Any) -> None:
-        for number in range(3):
-            await subject.upsert("here", f"k{number}", self.axis(number), b"payload")
-        assert (await subject.nearest("here", self.axis(1), 2))[0].key == "k1"
-
-    async def test_namespaces_never_see_each_other(self, subject: Any) -> None:
-        await subject.upsert("here", "k", self.axis(0), b"")
-        assert list(await subject.nearest("there", self.axis(0), 5)) == []
-
-    async def test_what_is_deleted_is_gone(self, subject: Any) -> None:
-        await subject.upsert("here", "k", self.axis(0), b"")
-        await subject.upsert("there", "k", self.axis(0), b"")
-        assert await subject.delete("here", ["k"]) == 1
-        assert list(await subject.nearest("here", self.axis(0), 5)) == []
-        assert len(await subject.nearest("there", self.axis(0), 5)) == 1

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from asahi_kernel import Candidate, Verdict
 from asahi_optimizer.difficulty import find
 from asahi_optimizer.quality import Qualities
+from asahi_optimizer.tasks import detect
 from asahi_optimizer.warmth import Warmth, discounted
 
 if TYPE_CHECKING:
@@ -50,6 +51,10 @@ class Estimate:
                 )
             )
         return Verdict(tuple(estimated))
+
+    def task(self, request: Request) -> str:
+        """The task alone, as the candidates' findings will name it."""
+        return detect(request).task
 
     async def observe(self, observation: Observation) -> None:
         """Count a judgement of a past answer."""

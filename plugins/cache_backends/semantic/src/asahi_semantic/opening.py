@@ -1,0 +1,135 @@
+"""Opening the tier: which embedder, which store, what is kept where."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asahi_kernel import ConfigError, Request
+from asahi_kernel.money import per_million
+from asahi_kernel.protocols import LocalPart
+from asahi_kernel.recheck import recheck
+from asahi_semantic import store as numpy_store
+from asahi_semantic.config import NumpyConfig, SemanticConfig
+from asahi_semantic.embedder import LocalEmbedder, load
+from asahi_semantic.framing import claim
+from asahi_semantic.keeping import Keeper, Notices
+from asahi_semantic.parts import Parts
+from asahi_semantic.thresholds import IDENTITY, Scale
+from asahi_semantic.tier import SemanticTier
+from asahi_semantic.verifier import prior
+
+if TYPE_CHECKING:
+    from asahi_kernel.gateway import Gateway
+
+log = logging.getLogger(__name__)
+FOLDER = "data/vectors"
+
+
+def folder(path: str | None, gateway: Gateway) -> Path | None:
+    """Where to keep things: nowhere with the memory storage, unless a path is given."""
+    if path is not None:
+        return Path(path)
+    storage = getattr(gateway, "storage", None)
+    return None if storage is None or storage.name == "memory" else Path(FOLDER)
+
+
+def local_scale() -> Scale:
+    """From the local embedder's cosine to the scale of the thresholds, see `training/prior.py`."""
+    read = json.loads((files(__package__) / "prior.json").read_text("utf-8"))
+    return Scale([(cosine, likeness) for cosine, likeness in read["scale"]])
+
+
+@asynccontextmanager
+async def opened(config: SemanticConfig, gateway: Gateway) -> AsyncIterator[SemanticTier]:
+    """The tier, with what a former process left; it removes what has expired every so often."""
+    cache = gateway.settings.cache
+    where = folder(config.path, gateway)
+    async with AsyncExitStack() as stack:
+        keeper = _keeper(where, gateway)
+        stack.callback(keeper.close)
+        parts = await _parts(config, gateway, where, stack)
+        tier = SemanticTier(
+            config,
+            parts,
+            prior(),
+            local_scale() if config.embedder == "local" else IDENTITY,
+            keeper=keeper,
+            classify=lambda request: _task(gateway, request),
+            recheck=lambda request, principal, model: recheck(gateway, request, principal, model, "semantic_cache"),
+            detach=gateway.detach,
+            ttl_s=cache.ttl_seconds,
+            ttl_jitter=cache.ttl_jitter,
+        )
+        await tier.load()
+        await stack.enter_async_context(_sweeping(tier, cache.cleanup_interval_seconds))
+        yield tier
+
+
+async def _parts(config: SemanticConfig, gateway: Gateway, where: Path | None, stack: AsyncExitStack) -> Parts:
+    local = load()
+    embedder = gateway.embedders.get(config.embedder)
+    if embedder is None:
+        if config.embedder != "local":
+            raise ConfigError(f"cache_tiers.semantic: there is no embedder {config.embedder!r} in `embedders`")
+        embedder = local
+    price = config.embed_cost_per_1k_tokens
+    if price is None and not isinstance(embedder, LocalPart):
+        raise ConfigError(
+            f"cache_tiers.semantic: the price of the embedder {config.embedder!r} is unknown, and never taken for "
+            "zero; say what its vendor asks in embed_cost_per_1k_tokens, 0 for one of your own"
+        )
+    vectors = gateway.vector_stores.get(config.vector_store)
+    if vectors is None:
+        if config.vector_store != "numpy":
+            raise ConfigError(f"cache_tiers.semantic: there is no store {config.vector_store!r} in `vector_stores`")
+        vectors = await stack.enter_async_context(numpy_store.opened(NumpyConfig(), where))
+
+    def fault(part: str) -> None:
+        gateway.faults[f"cache.semantic.{part}"] += 1
+
+    return Parts(
+        embedder,
+        vectors,
+        embedder if isinstance(embedder, LocalEmbedder) else local,
+        name=config.embedder,
+        price=per_million((price or 0.0) * 1_000),
+        embed_ms=config.embed_timeout_ms,
+        store_ms=config.store_timeout_ms,
+        fault=fault,
+    )
+
+
+def _keeper(where: Path | None, gateway: Gateway) -> Keeper:
+    if where is None:
+        return Keeper(None, None)
+    return Keeper(claim(where, "semantic"), gateway.vault, Notices(where / "semantic.notices"))
+
+
+def _task(gateway: Gateway, request: Request) -> str:
+    """What the caller stated, else what a rule that knows tasks says."""
+    if request.terms.task_type is not None:
+        return request.terms.task_type
+    return gateway.classifier.task(request) if gateway.classifier is not None else "general"
+
+
+@asynccontextmanager
+async def _sweeping(tier: SemanticTier, seconds: float) -> AsyncIterator[None]:
+    async def sweep() -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            await tier.expire()
+
+    task = asyncio.get_running_loop().create_task(sweep())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

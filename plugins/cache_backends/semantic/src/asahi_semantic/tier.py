@@ -1,0 +1,368 @@
+"""The semantic tier: answers a question with the stored answer of another that asks the same. Read `get` and `put`."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from msgspec import Struct
+
+from asahi_kernel import Completion, Hit, Match, Principal, Request
+from asahi_kernel.identity import new_id
+from asahi_semantic.admission import alias, frame, refusal
+from asahi_semantic.entries import Entries, Entry, Record
+from asahi_semantic.facts import Facts, find
+from asahi_semantic.guards import veto
+from asahi_semantic.judge import equal
+from asahi_semantic.keeping import Keeper
+from asahi_semantic.parts import Parts, Place
+from asahi_semantic.tenant import Tenant
+from asahi_semantic.thresholds import Scale, floor, least_chance
+from asahi_semantic.verifier import FAR, Pair, Prior, features
+
+if TYPE_CHECKING:
+    from asahi_semantic.config import SemanticConfig
+    from asahi_semantic.controller import Precision
+    from asahi_semantic.verifier import Floats
+
+Recheck: TypeAlias = Callable[[Request, Principal, str], Awaitable[Completion | None]]
+Detach: TypeAlias = Callable[[Coroutine[Any, Any, None]], object]
+
+log = logging.getLogger(__name__)
+
+#: Look-ups whose answer is still to come, and hits that feedback may still judge.
+_PENDING, _SERVED = 4_096, 10_000
+#: Neighbours fetched for each that is wanted, since some are of another system prompt or have expired.
+_SPARE = 4
+#: The similarity under which a neighbour is no candidate at all.
+_NEAR = 0.5
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """A request as this tier sees it."""
+
+    org: str
+    text: str
+    frame: bytes
+    alias: bytes
+    facts: Facts
+    task: str
+    place: Place
+
+
+class Candidate(Struct, frozen=True, kw_only=True):
+    """The nearest entry that no guard stopped; `refused` says why it may not be served, or nothing."""
+
+    entry: Entry
+    similarity: float
+    row: Floats
+    chance: float
+    refused: str
+
+
+class Outlook(Struct, frozen=True):
+    """What a look-up that missed left for the answer that is to come."""
+
+    asked: Asked
+    candidate: Candidate | None
+
+
+class SemanticTier:
+    """Serves only what passes the guards, the similarity floor, the money test, and a controller that has seen enough
+    to promise the error bound. Everything else it only compares with the answer that comes instead."""
+
+    def __init__(
+        self,
+        config: SemanticConfig,
+        parts: Parts,
+        prior: Prior,
+        scale: Scale,
+        *,
+        keeper: Keeper | None = None,
+        classify: Callable[[Request], str] = lambda request: request.terms.task_type or "general",
+        recheck: Recheck | None = None,
+        detach: Detach | None = None,
+        ttl_s: float = 86_400,
+        ttl_jitter: float = 0.05,
+        clock: Callable[[], float] = time.time,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._config = config
+        self._parts = parts
+        self._prior = prior
+        self._scale = scale
+        self._keeper = keeper or Keeper(None, None)
+        self._classify = classify
+        self._recheck = recheck
+        self._detach = detach
+        self._ttl_s, self._ttl_jitter = ttl_s, ttl_jitter
+        self._clock, self._draw = clock, draw
+        self._entries = Entries(config.max_entries)
+        self._tenants: dict[str, Tenant] = {}
+        self._pending: OrderedDict[bytes, Outlook] = OrderedDict()
+        self._served: OrderedDict[tuple[str, str], Candidate] = OrderedDict()
+        self.reasons: dict[str, int] = {}
+        if parts.here:
+            self.local = True
+
+    async def get(self, key: bytes, request: Request, principal: Principal) -> Hit | None:
+        self._listen()
+        if reason := self._inadmissible(request):
+            self._miss(reason)
+            return None
+        exact = self._exact(request, principal)
+        if exact is not None:
+            return self._hit(exact, 1.0)
+        asked = await self._look(request, principal)
+        tenant = self._tenant(asked.org)
+        tenant.controller(asked.task).asked()
+        candidate = await self._candidate(asked, request, tenant)
+        if candidate is None or candidate.refused:
+            self._await_answer(key, Outlook(asked, candidate))
+            self._miss(candidate.refused if candidate else "nothing near")
+            return None
+        self._serve(asked, candidate, tenant, request, principal)
+        return self._hit(candidate.entry, candidate.similarity)
+
+    async def put(self, key: bytes, request: Request, principal: Principal, completion: Completion) -> None:
+        self._listen()
+        outlook = self._pending.pop(key, None)
+        if self._inadmissible(request):
+            return
+        asked = outlook.asked if outlook is not None else await self._look(request, principal)
+        candidate = outlook.candidate if outlook is not None else None
+        same: Entry | None = None
+        if candidate is not None and self._entries.find(asked.org, candidate.entry.entry_id) is not None:
+            right = await self._judge(candidate, completion, asked.task)
+            self._learn_miss(asked, candidate, right)
+            same = candidate.entry if right else None
+        await self._keep(asked, principal, completion, same)
+
+    async def clear(self, org: str) -> int:
+        return await self._forget(list(self._entries.of(org)), tell=True)
+
+    async def evict(self, org: str, entry_id: str) -> bool:
+        """Forget an entry whose answer was wrong for somebody, and learn from it."""
+        self._keeper.tell(org, entry_id)
+        served = self._served.pop((org, entry_id), None)
+        if served is not None:
+            self._tenant(org).audited(served.entry.task, served.row, served.chance, False, 1.0)
+        entry = self._entries.find(org, entry_id)
+        if entry is None:
+            return False
+        entry.record.wrong += 1
+        return await self._forget([entry], tell=False) == 1
+
+    async def expire(self) -> int:
+        now = self._clock()
+        return await self._forget([each for each in self._entries if each.expires <= now], tell=False)
+
+    async def entries(self, org: str) -> Sequence[str]:
+        return [each.entry_id for each in self._entries.of(org)]
+
+    def precision(self, org: str) -> list[Precision]:
+        """How the org's tasks are doing, by the labels there are."""
+        tenant = self._tenants.get(org)
+        return tenant.precision() if tenant else []
+
+    async def load(self) -> None:
+        """Take up what a former process left."""
+        now = self._clock()
+        for entry in self._keeper.load(self._tenant):
+            if entry.expires > now:
+                self._entries.add(entry)
+                await self._parts.restore(entry.namespace, entry.entry_id, entry.org, entry.text)
+
+    def _inadmissible(self, request: Request) -> str:
+        if not self._config.enabled or not self._config.max_error_rate:
+            return "switched off"
+        return refusal(request, self._config)
+
+    def _tenant(self, org: str) -> Tenant:
+        found = self._tenants.get(org)
+        if found is None:
+            found = self._tenants[org] = Tenant(self._prior, self._config)
+        return found
+
+    def _exact(self, request: Request, principal: Principal) -> Entry | None:
+        """The entry of this very text, which needs no verifier."""
+        found = self._entries.exact(principal.org, alias(frame(request, principal), request.messages[-1].text))
+        return found if found is not None and found.expires > self._clock() else None
+
+    async def _look(self, request: Request, principal: Principal) -> Asked:
+        text, outer = request.messages[-1].text, frame(request, principal)
+        return Asked(
+            org=principal.org,
+            text=text,
+            frame=outer,
+            alias=alias(outer, text),
+            facts=find(text),
+            task=self._classify(request),
+            place=await self._parts.place(principal.org, text),
+        )
+
+    async def _candidate(self, asked: Asked, request: Request, tenant: Tenant) -> Candidate | None:
+        """The nearest entry that no guard stops, and what becomes of it."""
+        found = await self._parts.nearest(asked.place, self._config.top_k * _SPARE)
+        near = self._neighbours(asked, found)[: self._config.top_k]
+        for entry, cosine in near:
+            similarity = self._scale(cosine)
+            if similarity < _NEAR:
+                return None
+            if veto(asked.facts, entry.facts):
+                continue
+            others = [score for other, score in near if other.answer != entry.answer]
+            margin = cosine - max(others) if others else FAR
+            pair = Pair(cosine, margin, entry.record.right, entry.record.wrong)
+            row = features(pair, asked.facts, entry.facts)
+            chance = tenant.verifier.probability(row)
+            refused = self._refused(asked, entry, similarity, chance, request, tenant)
+            return Candidate(entry=entry, similarity=similarity, row=row, chance=chance, refused=refused)
+        return None
+
+    def _neighbours(self, asked: Asked, found: Sequence[Match]) -> list[tuple[Entry, float]]:
+        """Live entries of this org and this frame, whatever the store says: it may be wrong, or somebody else's."""
+        now = self._clock()
+        entries = ((self._entries.find(asked.org, match.key), match.score) for match in found)
+        return [
+            (entry, score)
+            for entry, score in entries
+            if entry is not None and entry.frame == asked.frame and entry.expires > now
+        ]
+
+    def _refused(
+        self, asked: Asked, entry: Entry, similarity: float, chance: float, request: Request, tenant: Tenant
+    ) -> str:
+        config, tasks = self._config, (asked.task, entry.task)
+        bar = max(self._floor(task) for task in tasks)
+        bar = max(bar, request.terms.similarity_threshold or 0.0)
+        if similarity < bar:
+            return "too far"
+        least = max(least_chance(task, config.mistake_factor) for task in tasks)
+        if chance <= least:
+            return "a mistake would cost more than it saves"
+        if not tenant.controller(asked.task).allows(chance):
+            return "not proven"
+        return ""
+
+    def _floor(self, task: str) -> float:
+        own = self._config.thresholds.get(task)
+        return floor(task, self._config.cost_sensitivity) if own is None else own
+
+    def _serve(
+        self, asked: Asked, candidate: Candidate, tenant: Tenant, request: Request, principal: Principal
+    ) -> None:
+        share = tenant.recheck_share(asked.task)
+        tenant.controller(asked.task).hit(candidate.chance, share)
+        self._keeper.told(asked.org, asked.task, candidate.row, candidate.chance, "hit", True, share)
+        self._served[asked.org, candidate.entry.entry_id] = candidate
+        while len(self._served) > _SERVED:
+            self._served.popitem(last=False)
+        if self._recheck is not None and self._detach is not None and self._draw() < share:
+            self._detach(self._audit(asked, candidate, share, request, principal))
+
+    async def _audit(
+        self, asked: Asked, candidate: Candidate, share: float, request: Request, principal: Principal
+    ) -> None:
+        """Have a served question answered again, and learn from it. The fresh answer is kept in its own right."""
+        assert self._recheck is not None
+        fresh = await self._recheck(request, principal, candidate.entry.completion.model)
+        if fresh is None:
+            return
+        right = await self._judge(candidate, fresh, asked.task)
+        self._served.pop((asked.org, candidate.entry.entry_id), None)
+        self._tenant(asked.org).audited(asked.task, candidate.row, candidate.chance, right, share)
+        self._keeper.told(asked.org, asked.task, candidate.row, candidate.chance, "audit", right, share)
+        _count(candidate.entry.record, right)
+        await self._keep(asked, principal, fresh, candidate.entry if right else None)
+
+    def _learn_miss(self, asked: Asked, candidate: Candidate, right: bool) -> None:
+        self._tenant(asked.org).missed(asked.task, candidate.row, candidate.chance, right)
+        self._keeper.told(asked.org, asked.task, candidate.row, candidate.chance, "miss", right, 1.0)
+        _count(candidate.entry.record, right)
+
+    async def _judge(self, candidate: Candidate, fresh: Completion, task: str) -> bool:
+        return await equal(fresh, candidate.entry.completion, task, self._parts.likeness)
+
+    async def _keep(self, asked: Asked, principal: Principal, completion: Completion, same: Entry | None) -> None:
+        """A new entry. Where its answer was found equal to another's, the two are one answer from now on."""
+        now = self._clock()
+        life = self._ttl_s * (1 + random.uniform(-self._ttl_jitter, self._ttl_jitter))
+        entry_id = new_id()
+        entry = Entry(
+            entry_id=entry_id,
+            org=asked.org,
+            user=principal.user,
+            namespace=asked.place.namespace,
+            frame=asked.frame,
+            alias=asked.alias,
+            text=asked.text,
+            facts=asked.facts,
+            task=asked.task,
+            answer=same.answer if same else entry_id,
+            completion=completion,
+            created=now,
+            expires=now + life,
+            record=same.record if same else Record(),
+        )
+        gone = self._entries.add(entry)
+        self._keeper.add(entry)
+        work = self._parts.upsert(asked.place, entry_id, asked.org.encode())
+        if self._parts.here or self._detach is None:
+            await work
+        else:
+            self._detach(work)
+        await self._erase(gone)
+
+    async def _forget(self, entries: Sequence[Entry], *, tell: bool) -> int:
+        dropped = [each for each in entries if self._entries.drop(each)]
+        if tell:
+            for each in dropped:
+                self._keeper.tell(each.org, each.entry_id)
+        await self._erase(dropped)
+        return len(dropped)
+
+    async def _erase(self, entries: Sequence[Entry]) -> None:
+        namespaces: dict[str, list[str]] = {}
+        for each in entries:
+            self._keeper.drop(each)
+            namespaces.setdefault(each.namespace, []).append(each.entry_id)
+        for namespace, keys in namespaces.items():
+            await self._parts.delete(namespace, keys)
+
+    def _await_answer(self, key: bytes, outlook: Outlook) -> None:
+        self._pending[key] = outlook
+        while len(self._pending) > _PENDING:
+            self._pending.popitem(last=False)
+
+    def _hit(self, entry: Entry, similarity: float) -> Hit:
+        self._entries.used(entry)
+        return Hit(
+            completion=entry.completion,
+            tier=2,
+            entry_id=entry.entry_id,
+            age_s=max(0.0, self._clock() - entry.created),
+            similarity=round(similarity, 4),
+            user=entry.user,
+        )
+
+    def _miss(self, reason: str) -> None:
+        self.reasons[reason] = self.reasons.get(reason, 0) + 1
+
+    def _listen(self) -> None:
+        """Forget at once what another worker was told to forget."""
+        for org, entry_id in self._keeper.heard():
+            entry = self._entries.find(org, entry_id)
+            if entry is not None:
+                self._entries.drop(entry)
+
+
+def _count(record: Record, right: bool) -> None:
+    if right:
+        record.right += 1
+    else:
+        record.wrong += 1

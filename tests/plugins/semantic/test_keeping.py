@@ -1,0 +1,130 @@
+"""What survives a restart, sealed; and what reaches the other workers of a host."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.plugins.semantic.kit import HERE, LOCAL, THERE, Clock, ask, certain, say
+
+from asahi_kernel.vault import Vault
+from asahi_semantic.config import SemanticConfig
+from asahi_semantic.framing import claim
+from asahi_semantic.keeping import Keeper, Notices
+from asahi_semantic.parts import Parts
+from asahi_semantic.store import NumpyStore
+from asahi_semantic.thresholds import IDENTITY
+from asahi_semantic.tier import SemanticTier
+
+pytestmark = pytest.mark.anyio
+PASSWORD, SAME = "How do I reset my password?", "I forgot my password, how can I reset it now?"
+KEY = {"main": b"k" * 32}
+
+
+class Worker:
+    """One process of a host, over one folder."""
+
+    def __init__(self, folder: Path, keys: dict[str, bytes] = KEY) -> None:
+        self.log = claim(folder, "semantic")
+        self.notices = Notices(folder / "semantic.notices")
+        self.store = NumpyStore(folder)
+        self.keeper = Keeper(self.log, Vault(keys), self.notices)
+        config = SemanticConfig(thresholds={"faq": 0.0}, max_error_rate=0.05)
+        parts = Parts(LOCAL, self.store, LOCAL)
+        self.tier = SemanticTier(config, parts, certain(), IDENTITY, keeper=self.keeper, clock=Clock())
+
+    def prove(self, org: str = "here") -> None:
+        row = np.zeros(len(certain().weights))
+        row[0] = 1.0
+        for _ in range(400):
+            self.tier._tenant(org).controller("faq").asked()
+            self.tier._tenant(org).missed("faq", row, 0.999, True)
+            self.keeper.told(org, "faq", row, 0.999, "miss", True, 1.0)
+
+    def stop(self) -> None:
+        self.keeper.close()
+        self.store.close()
+        self.notices.close()
+
+
+async def test_entries_vectors_and_what_was_proven_survive_a_restart(tmp_path: Path) -> None:
+    """T2-8, the local part."""
+    worker = Worker(tmp_path)
+    worker.prove()
+    await worker.tier.put(b"1", ask(PASSWORD), HERE, say("Click reset."))
+    before = worker.tier.precision("here")
+    worker.stop()
+    worker = Worker(tmp_path)
+    await worker.tier.load()
+    assert worker.tier.precision("here") == before
+    hit = await worker.tier.get(b"2", ask(SAME), HERE)
+    assert hit is not None
+    assert hit.completion == say("Click reset.")
+    assert await worker.tier.get(b"2", ask(SAME), THERE) is None
+    worker.stop()
+
+
+async def test_lost_vectors_are_made_anew(tmp_path: Path) -> None:
+    worker = Worker(tmp_path)
+    worker.prove()
+    await worker.tier.put(b"1", ask(PASSWORD), HERE, say("Click reset."))
+    worker.stop()
+    for name in os.listdir(tmp_path):
+        if ".vectors." in name:
+            os.unlink(tmp_path / name)
+    worker = Worker(tmp_path)
+    await worker.tier.load()
+    assert await worker.tier.get(b"2", ask(SAME), HERE) is not None
+    worker.stop()
+
+
+async def test_nothing_readable_lies_on_the_disk(tmp_path: Path) -> None:
+    worker = Worker(tmp_path)
+    await worker.tier.put(b"1", ask(PASSWORD), HERE, say("Click the secret button."))
+    worker.stop()
+    for name in os.listdir(tmp_path):
+        raw = (tmp_path / name).read_bytes()
+        assert b"password" not in raw
+        assert b"secret" not in raw
+        assert os.stat(tmp_path / name).st_mode & 0o077 == 0
+
+
+async def test_entries_under_a_lost_key_are_left_out_and_the_tier_works(tmp_path: Path) -> None:
+    worker = Worker(tmp_path)
+    await worker.tier.put(b"1", ask(PASSWORD), HERE, say("Click reset."))
+    worker.stop()
+    worker = Worker(tmp_path, {"other": b"o" * 32})
+    await worker.tier.load()
+    assert await worker.tier.get(b"1", ask(PASSWORD), HERE) is None
+    await worker.tier.put(b"1", ask(PASSWORD), HERE, say("Click reset."))
+    assert await worker.tier.get(b"1", ask(PASSWORD), HERE) is not None
+    worker.stop()
+
+
+async def test_what_was_evicted_or_cleared_does_not_come_back(tmp_path: Path) -> None:
+    worker = Worker(tmp_path)
+    for number, principal in enumerate((HERE, THERE)):
+        await worker.tier.put(bytes([number]), ask(PASSWORD), principal, say("Click reset."))
+    await worker.tier.clear("here")
+    worker.stop()
+    worker = Worker(tmp_path)
+    await worker.tier.load()
+    assert await worker.tier.entries("here") == []
+    assert len(await worker.tier.entries("there")) == 1
+    worker.stop()
+
+
+async def test_a_wrong_mark_reaches_the_worker_that_has_the_entry(tmp_path: Path) -> None:
+    """T2-7: feedback comes in at one worker, and another one served."""
+    one, other = Worker(tmp_path), Worker(tmp_path)
+    await one.tier.put(b"1", ask(PASSWORD), HERE, say("Click reset."))
+    hit = await one.tier.get(b"1", ask(PASSWORD), HERE)
+    assert hit is not None
+    await other.tier.evict("there", hit.entry_id)
+    assert await one.tier.get(b"1", ask(PASSWORD), HERE) is not None
+    await other.tier.evict("here", hit.entry_id)
+    assert await one.tier.get(b"1", ask(PASSWORD), HERE) is None
+    one.stop()
+    other.stop()
