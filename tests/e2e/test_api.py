@@ -61,6 +61,9 @@ MATRIX = {
     "/governance/api-keys": {"admin", "developer"},
     "/governance/api-keys/7ZxnnhvG2Tsk": {"admin", "developer"},
     "/governance/api-keys/7ZxnnhvG2Tsk/rotate": {"admin", "developer"},
+    "/cache/stats": {"admin", "developer", "viewer", "billing"},
+    "/cache/entries": {"admin"},
+    "/cache/export": {"admin"},
     "/health": None,
     "/health/live": None,
     "/health/ready": None,
@@ -96,6 +99,7 @@ def test_every_route_lets_in_whom_the_matrix_names(url, path, role):
 def test_the_matrix_names_every_route(url):
     listed = set(json.loads(call(url, "/openapi.json")[2])["paths"])
     known = {path.replace("01K7Q2M9B3X5T8D0WZ4F6H1JRC", "{request_id}").replace("/auto", "/{name}") for path in MATRIX}
+    known |= {"/cache/clear", "/cache/expired", "/cache/entries/{entry_id}"}  # tests/kernel/test_cache_routes.py
     known |= {path.replace("7ZxnnhvG2Tsk", "{key_id}") for path in MATRIX}
     assert listed <= known
 

@@ -168,8 +168,7 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         gateway.holdout_key = gateway.vault.derive("holdout")
         gateway.storage = await opener.one("storages", "storage", storage)
         gateway.counter = await opener.one("counters", "counter", settings.counter)
-        gateway.embedders = await opener.all("embedders", settings.embedders, settings.embedders)
-        gateway.vector_stores = await opener.all("vector_stores", settings.vector_stores, settings.vector_stores)
+        await _open_stores(gateway, opener)
         gateway.authenticator = await opener.one("authenticators", "auth", _authentication(settings, plugins))
         await _open_tiers(gateway, opener)
         policies = settings.governance.policies
@@ -235,14 +234,19 @@ async def tending(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         gateway.vault = _vault(settings, storage)
         gateway.salts = Salts(gateway.vault.derive("cache"))
         gateway.storage = await opener.one("storages", "storage", storage)
-        await _open_tiers(gateway, opener)
+        await _open_stores(gateway, opener)
         gateway.upstreams = await opener.upstreams()
         gateway.registry = build(settings, gateway.upstreams, mock=gateway.mock)
         yield gateway
 
 
+async def _open_stores(gateway: Gateway, opener: _Opener) -> None:
+    settings = gateway.settings
+    gateway.embedders = await opener.all("embedders", settings.embedders, settings.embedders)
+    gateway.vector_stores = await opener.all("vector_stores", settings.vector_stores, settings.vector_stores)
+
+
 async def _open_tiers(gateway: Gateway, opener: _Opener) -> None:
-    """The caches, after what they rest on."""
     settings = gateway.settings
     tiers = opener.installed("cache_tiers", settings.cache.tiers, DEFAULT_TIERS, settings.cache_tiers)
     gateway.tiers = await opener.all("cache_tiers", tiers, settings.cache_tiers)

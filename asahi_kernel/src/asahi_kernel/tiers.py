@@ -77,9 +77,13 @@ class ClaimingTier(Protocol):
 @runtime_checkable
 class GuardedTier(Protocol):
     """A tier that bounds its own waits and knows by itself when to rest, so that it is asked without a clock beside it:
-    after a stall of this process two clocks would both run out, and the tier would rest for nothing."""
+    after a stall of this process two clocks would both run out, and the tier would rest for nothing. `resting` is true
+    while it makes do without what it should use."""
 
     guarded: bool
+
+    @property
+    def resting(self) -> bool: ...
 
 
 def preview(request: Request) -> str:

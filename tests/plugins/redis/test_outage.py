@@ -6,12 +6,14 @@ import asyncio
 import logging
 import time
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import pytest
 from redis.asyncio import Redis
 from tests.kernel.kit import ask, gateway_of
 from tests.plugins.redis.kit import fresh, tier, toxi
 
+from asahi_kernel.api.health import examine
 from asahi_kernel.errors import Unavailable
 from asahi_kernel.testing import ASK, HERE, PARIS
 from asahi_kernel.types import Message, Request
@@ -118,13 +120,16 @@ async def test_an_outage_fails_no_request_and_ends_by_itself(own_redis, fault, c
         answered, failed, _ = await load(opened, 2.0)
         assert answered > 200
         assert failed == 0
+        assert (await examine(opened)).components["cache.exact"] == "degraded"
         again = [bool((await ask(opened, asking(1))).hit) for _ in range(4)]
         assert sum(again) >= 2, "each worker goes on with a cache of its own"
         await mend(proxy, own_redis)
         await returned(opened)
+        assert (await examine(opened)).components["cache.exact"] == "healthy"
     told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert told[-1] == "redis is back"
-    assert len(told) == len(set(told)) <= 3, "one line for each change, and none for each request"
+    assert len(told) <= 8, "one line for each change, and none for each request"
+    assert all(one != other for one, other in pairwise(told))
 
 
 async def test_a_dead_server_costs_nothing_once_it_is_known(own_redis):

@@ -12,6 +12,7 @@ from litestar import Response, get
 from msgspec import Struct
 
 from asahi_kernel.api.access import PUBLIC
+from asahi_kernel.tiers import GuardedTier
 
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
@@ -64,9 +65,7 @@ async def examine(gateway: Gateway) -> Health:
     components = {gateway.storage.name: await _storage(gateway)}
     behind = gateway.journal.lag > 10_000 or gateway.journal.failing
     components["journal"] = "degraded" if behind else "healthy"
-    components |= {
-        f"cache.{name}": "degraded" if gateway.tier_breakers[name].open else "healthy" for name in gateway.tiers
-    }
+    components |= {f"cache.{name}": _tier(gateway, name) for name in gateway.tiers}
     components |= {name: upstream.health() for name, upstream in gateway.upstreams.items()}
     bad = {"unreachable", "degraded", "resting"}
     status = "degraded" if bad & set(components.values()) else "healthy"
@@ -97,6 +96,12 @@ def warnings(gateway: Gateway) -> list[str]:
     if not gateway.vault.configured and gateway.storage.name != "memory":
         found.append("the encryption key was made on this host: set ASAHI_ENCRYPTION_KEY before there is a second one")
     return found
+
+
+def _tier(gateway: Gateway, name: str) -> str:
+    tier = gateway.tiers[name]
+    resting = isinstance(tier, GuardedTier) and tier.resting
+    return "degraded" if resting or gateway.tier_breakers[name].open else "healthy"
 
 
 async def _storage(gateway: Gateway) -> str:

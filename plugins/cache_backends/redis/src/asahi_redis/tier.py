@@ -62,6 +62,11 @@ class RedisTier:
         self._put, self._evict, self._turn = (client.register_script(text) for text in (PUT, EVICT, TURN))
         link.on_return.append(self._drop_spare)
 
+    @property
+    def resting(self) -> bool:
+        """Whether the server is away or takes no writes."""
+        return not (self._link.up and self._link.writable)
+
     async def get(self, key: bytes, request: Request, principal: Principal) -> Hit | None:
         org, name = principal.org, key.hex()
         try:
