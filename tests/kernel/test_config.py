@@ -179,7 +179,7 @@ class TestMisspeltKeys:
     ) -> None:
         with pytest.raises(ConfigError) as caught:
             choose("cache_tiers", wanted, {}, installed.catalogue("cache_tiers"))
-        told = f"cache_tiers.{wanted}: nothing called {wanted!r} is installed. {hint}Installed: exact"
+        told = f"cache_tiers.{wanted}: nothing called {wanted!r} is installed. {hint}Installed: exact, semantic"
         assert str(caught.value) == told
 
     def test_a_type_that_is_no_name_is_refused(self, installed: Plugins) -> None:
