@@ -70,6 +70,7 @@ def health_of(url):
 async def test_a_full_disk_stops_what_costs_and_nothing_else(tmp_path):
     with small_disk(tmp_path / "journal", 2_048) as real, upstream(tmp_path, "--price=m=3,15") as (vendor, ledger):
         tree = configuration(tmp_path, vendor.url, {"type": "sqlite", "path": str(tmp_path / "asahi.db")})
+        tree["cache"] = {"tiers": ["exact"]}  # a slower tier gives the journal time to recover between the calls
         with gateway(tmp_path, tree) as served:
             assert ask(served.url, "a")[0] == 200
             filler = Filler(tmp_path / "journal", real, served.process.pid)

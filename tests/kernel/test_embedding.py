@@ -278,8 +278,8 @@ class TestCache:
 
             put = get
 
-        table = {**served_by(), "cache": {"tiers": ["semantic"]}}
-        async with gateway_of(table, providers=("own", Embedding()), cache_tiers=("semantic", Semantic())) as gateway:
+        table = {**served_by(), "cache": {"tiers": ["reader"]}}
+        async with gateway_of(table, providers=("own", Embedding()), cache_tiers=("reader", Semantic())) as gateway:
             await ask(gateway, "a")
             assert not gateway.faults
 

@@ -53,7 +53,8 @@ from asahi_kernel.tiers import ClaimingTier, ForewarnedTier, GuardedTier
 from asahi_kernel.upstream import Upstream
 from asahi_kernel.vault import Vault, ephemeral, open_vault
 
-DEFAULT_TIERS = ("exact", "semantic", "intermediate")
+#: The semantic tier is younger than the others, and on only where `cache.tiers` names it.
+DEFAULT_TIERS = ("exact", "intermediate")
 DEFAULT_RULES = (
     "estimate",
     "explicit",
@@ -235,6 +236,7 @@ async def tending(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         gateway.salts = Salts(gateway.vault.derive("cache"))
         gateway.storage = await opener.one("storages", "storage", storage)
         await _open_stores(gateway, opener)
+        await _open_tiers(gateway, opener)
         gateway.upstreams = await opener.upstreams()
         gateway.registry = build(settings, gateway.upstreams, mock=gateway.mock)
         yield gateway

@@ -50,6 +50,8 @@ def feedback_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
         event = await _find(gateway, principal.org, given.request_id)
         if given.cache_wrong and event.cache_entry_id is not None:
             await forget(gateway, principal.org, event.cache_entry_id)
+            if event.cache_tier == 1:
+                await forget_copies(gateway, principal.org)
         quality = THUMBS[given.thumb] if given.thumb else given.rating
         if quality is not None and not given.cache_wrong and event.status == "ok":
             await teach(gateway, event, principal, quality)
@@ -79,6 +81,17 @@ async def forget(gateway: Gateway, org: str, entry_id: str) -> bool:
             gateway.faults["cache.evict"] += 1
             log.warning("a cache tier failed to evict an entry", exc_info=True)
     return gone
+
+
+async def forget_copies(gateway: Gateway, org: str) -> None:
+    """Other tiers know the answer of an exact hit under an id of their own: they forget all that this org has there."""
+    for name, tier in gateway.tiers.items():
+        if name not in gateway.exact_tiers:
+            try:
+                await tier.clear(org)
+            except Exception:
+                gateway.faults["cache.evict"] += 1
+                log.warning("a cache tier failed to clear its entries", exc_info=True)
 
 
 async def teach(gateway: Gateway, event: Event, principal: Principal, quality: float) -> None:
