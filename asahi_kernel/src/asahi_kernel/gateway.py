@@ -53,8 +53,9 @@ from asahi_kernel.tiers import ClaimingTier, ForewarnedTier, GuardedTier
 from asahi_kernel.upstream import Upstream
 from asahi_kernel.vault import Vault, ephemeral, open_vault
 
-#: The semantic tier is younger than the others, and on only where `cache.tiers` names it.
-DEFAULT_TIERS = ("exact", "intermediate")
+DEFAULT_TIERS = ("exact", "semantic", "intermediate")
+#: Younger than the others: on only where they have a table, or `cache.tiers` names them.
+OPT_IN = frozenset({"semantic"})
 DEFAULT_RULES = (
     "estimate",
     "explicit",
@@ -250,7 +251,8 @@ async def _open_stores(gateway: Gateway, opener: _Opener) -> None:
 
 async def _open_tiers(gateway: Gateway, opener: _Opener) -> None:
     settings = gateway.settings
-    tiers = opener.installed("cache_tiers", settings.cache.tiers, DEFAULT_TIERS, settings.cache_tiers)
+    default = [name for name in DEFAULT_TIERS if name not in OPT_IN or name in settings.cache_tiers]
+    tiers = opener.installed("cache_tiers", settings.cache.tiers, default, settings.cache_tiers)
     gateway.tiers = await opener.all("cache_tiers", tiers, settings.cache_tiers)
     gateway.tier_breakers = {name: Breaker() for name in gateway.tiers}
     gateway.waiting_tiers = {name for name, tier in gateway.tiers.items() if not isinstance(tier, LocalPart)}

@@ -44,8 +44,10 @@ async def settled(gateway) -> None:
         await asyncio.gather(*gateway._tasks)
 
 
-async def test_it_is_there_by_default_and_in_its_place() -> None:
+async def test_it_is_there_when_it_has_a_table_and_in_its_place() -> None:
     async with gateway_of() as gateway:
+        assert list(gateway.tiers) == ["exact"]
+    async with gateway_of({"cache_tiers": {"semantic": {}}}) as gateway:
         assert list(gateway.tiers) == ["exact", "semantic"]
         assert isinstance(gateway.tiers["semantic"], LocalPart)
 
@@ -174,7 +176,7 @@ async def test_a_part_that_nobody_configured_is_refused_at_start(part: str) -> N
 
 
 async def test_the_optimizer_names_the_task_where_the_caller_does_not() -> None:
-    async with gateway_of() as gateway:
+    async with gateway_of({"cache_tiers": {"semantic": {}}}) as gateway:
         request = Request(messages=(Message("user", "Write a python function that sorts a list"),))
         await ask(gateway, request)
         (entry,) = gateway.tiers["semantic"]._entries.of("here")
