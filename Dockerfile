@@ -19,5 +19,5 @@ USER asahi
 EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=5s --retries=3 \
   CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ.get('PORT', '8000') + '/health/live', timeout=4)"]
-# One worker: its cache is in memory. On this address a key is needed: ASAHI_BOOTSTRAP_ADMIN_KEY, or auth.keys in a file.
+# One worker: without Redis its cache is in memory. On this address a key is needed: ASAHI_BOOTSTRAP_ADMIN_KEY, or auth.keys in a file.
 CMD ["asahi", "serve", "--host", "0.0.0.0"]
