@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 from tests.kernel.kit import ask, chunks_of, events_of, faults, gateway_of, replace
 
+from asahi_kernel.api.health import examine
 from asahi_kernel.errors import Invalid, ProviderFailed, Unavailable
 from asahi_kernel.journal import Journal, Receipt, wal
 from asahi_kernel.journal.entries import Closed, Intent, encode
@@ -303,6 +304,7 @@ class TestPipeline:
         async with gateway_of(durable(tmp_path)) as gateway:
             paid = await ask(gateway)
             gateway.journal._wal.failing = True
+            assert (await examine(gateway)).components["journal"] == "degraded"
             hit = await ask(gateway)
             assert hit.completion.text == paid.completion.text
             with pytest.raises(Unavailable) as refused:
