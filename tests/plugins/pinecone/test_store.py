@@ -39,6 +39,11 @@ class TestContract(VectorStoreContract):
             async with self.factory.open(config, gateway) as opened:
                 yield opened
 
+    async def test_vectors_survive_a_restart(self, gateway):
+        async with serving() as double:
+            self.config = {"api_key": KEY, "host": double.url, "timeout_ms": 5_000}
+            await super().test_vectors_survive_a_restart(gateway)
+
 
 async def test_an_index_is_found_by_its_name():
     async with serving() as double, store(double, host=None, controller=double.url) as each:
