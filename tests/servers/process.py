@@ -172,6 +172,7 @@ def _nobody() -> tuple[int, int]:
 
 def _die_with_parent() -> None:
     """Linux ends the server even where the tests are killed by force. Elsewhere a clean end must do."""
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # ignored, and inherited, where a shell runs it in the background
     try:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
     except (OSError, AttributeError):

@@ -82,8 +82,9 @@ def everybodys() -> Iterator[str]:
 
 
 def test_the_command_serves_and_leaves_no_server(everybodys: str) -> None:
-    """Killed by force, the parent cannot clean up: the servers must notice."""
-    command = [sys.executable, "-m", "tests.servers", "postgres", "redis"]
+    """Killed by force, the parent cannot clean up: the servers must notice, in a shell's background too."""
+    background = ["sh", "-c", "trap '' QUIT; exec \"$@\"", "sh"]
+    command = [*background, sys.executable, "-m", "tests.servers", "postgres", "redis"]
     clean = {name: value for name, value in os.environ.items() if name not in (postgres.URL, valkey.URL)}
     clean["TMPDIR"] = everybodys
     with subprocess.Popen(command, cwd=ROOT, env=clean, stdout=subprocess.PIPE, text=True) as process:
