@@ -14,7 +14,7 @@ from asahi_kernel.money import count_input, expect_output
 from asahi_kernel.overhead import burdened
 from asahi_kernel.records import Attempt, Decision, Event, Settled, Status
 from asahi_kernel.routing import most_usage
-from asahi_kernel.types import Candidate, Completion, Hit, Terms, Usage
+from asahi_kernel.types import Candidate, Completion, Hit, Usage
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
@@ -228,37 +228,34 @@ def record(
     answer: Answer,
 ) -> None:
     """Make an answer an event and a decision, and hand them to the journal."""
-    event = _event(request.terms, principal, trace, answer)
-    hit = answer.hit
-    event = msgspec.structs.replace(
-        event,
-        status=status,
-        error=error,
-        model_requested=request.model or request.terms.baseline,
-        cache_tier=hit.tier if hit else 0,
-        cache_similarity=hit.similarity if hit else None,
-        cache_entry_id=hit.entry_id if hit else None,
-    )
+    event = _event(request, principal, trace, status, error, answer)
     gateway.journal.add(trace.receipt, Settled(event, _decision(request, event, trace)))
 
 
-def _event(terms: Terms, principal: Principal, trace: Trace, answer: Answer) -> Event:
-    bill, usage = answer.bill, answer.usage
+def _event(
+    request: Request, principal: Principal, trace: Trace, status: Status, error: str | None, answer: Answer
+) -> Event:
+    bill, usage, hit, terms = answer.bill, answer.usage, answer.hit, request.terms
     return Event(
         request_id=trace.request_id,
         timestamp=trace.timestamp,
         org_id=principal.org,
         route=trace.route,
-        status="ok",
+        status=status,
+        error=error,
         client_request_id=terms.client_request_id,
         user_id=principal.user,
         key_id=principal.key_id,
         task_type=answer.route.task_type,
         difficulty=answer.route.difficulty,
         routing_mode=terms.mode,
+        model_requested=request.model or terms.baseline,
         model_selected=answer.completion.model,
         provider=answer.completion.provider,
-        cache_hit=answer.hit is not None,
+        cache_hit=hit is not None,
+        cache_tier=hit.tier if hit else 0,
+        cache_similarity=hit.similarity if hit else None,
+        cache_entry_id=hit.entry_id if hit else None,
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
         cached_tokens=usage.cached_tokens,

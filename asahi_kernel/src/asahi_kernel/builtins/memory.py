@@ -8,9 +8,10 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from asahi_kernel.background import repeated
 from asahi_kernel.builtins.memory_counter import MemoryCounter
 from asahi_kernel.builtins.memory_storage import MemoryStorage
-from asahi_kernel.builtins.memory_tier import MemoryTier, sweeping
+from asahi_kernel.builtins.memory_tier import MemoryTier
 from asahi_kernel.factory import Config, Factory
 from asahi_kernel.gateway import Gateway
 from asahi_kernel.protocols import CacheTier, Counter, Storage
@@ -35,7 +36,9 @@ async def open_counter(config: Config, gateway: Gateway) -> AsyncIterator[Counte
 @asynccontextmanager
 async def open_exact(config: Config, gateway: Gateway) -> AsyncIterator[CacheTier]:
     tier = MemoryTier(gateway.settings.cache)
-    async with sweeping(tier, gateway.settings.cache.cleanup_interval_seconds):
+    async with repeated(
+        "cache.memory.sweep", tier.expire, gateway.settings.cache.cleanup_interval_seconds, gateway.faults
+    ):
         yield tier
 
 

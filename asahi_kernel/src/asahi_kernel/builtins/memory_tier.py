@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -144,24 +142,6 @@ class MemoryTier:
 
     def _drop(self, key: bytes) -> None:
         self.bytes -= self._entries.pop(key).size
-
-
-@asynccontextmanager
-async def sweeping(tier: MemoryTier, seconds: float) -> AsyncIterator[None]:
-    """Remove expired entries every so often while open."""
-
-    async def sweep() -> None:
-        while True:
-            await asyncio.sleep(seconds)
-            await tier.expire()
-
-    task = asyncio.get_running_loop().create_task(sweep())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 def _size(completion: Completion) -> int:

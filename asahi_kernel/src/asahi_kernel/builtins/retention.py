@@ -6,10 +6,11 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from asahi_kernel.background import running
 from asahi_kernel.factory import Config, Factory
 from asahi_kernel.repositories import Governing
 
@@ -36,13 +37,8 @@ async def sweep(storage: Storage, days: int, now: datetime | None = None) -> int
 
 @asynccontextmanager
 async def open_retention(config: Config, gateway: Gateway) -> AsyncIterator[None]:
-    task = asyncio.get_running_loop().create_task(_daily(gateway))
-    try:
+    async with running(_daily(gateway)):
         yield None
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def _daily(gateway: Gateway) -> None:

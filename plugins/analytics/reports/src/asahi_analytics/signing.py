@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -16,6 +16,7 @@ import msgspec
 
 from asahi_analytics.checkpoints import FILE, Checkpoint, Signer, open_signer, read
 from asahi_analytics.config import CheckpointsConfig
+from asahi_kernel.background import running
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
@@ -34,13 +35,8 @@ async def open_checkpoints(config: CheckpointsConfig, gateway: Gateway) -> Async
         return
     signer = open_signer(Path(gateway.settings.encryption.dir), config.key.reveal() if config.key else None)
     path = Path(gateway.settings.governance.audit_dir) / FILE
-    task = asyncio.get_running_loop().create_task(_sign(gateway, signer, path))
-    try:
+    async with running(_sign(gateway, signer, path)):
         yield None
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 def signer_of(settings: Settings) -> Signer:

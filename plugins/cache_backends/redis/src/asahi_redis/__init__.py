@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from asahi_kernel import Factory, hookimpl
+from asahi_kernel.background import repeated
 from asahi_redis.config import CounterConfig, TierConfig
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
     from asahi_kernel.protocols import CacheTier, Counter
-    from asahi_redis.tier import RedisTier
 
 _TELL_S = 1.0
 
@@ -38,13 +37,10 @@ async def open_tier(config: TierConfig, gateway: Gateway) -> AsyncIterator[Cache
 
     async with linked(config, config.cache_prefix, gateway.faults) as link:
         tier = RedisTier(link, gateway, config.cache_prefix)
-        telling = asyncio.get_running_loop().create_task(_tell(tier))
         try:
-            yield tier
+            async with repeated("cache.redis.hits", tier.tell, _TELL_S, gateway.faults):
+                yield tier
         finally:
-            telling.cancel()
-            with suppress(asyncio.CancelledError):
-                await telling
             await tier.close()
 
 
@@ -55,9 +51,3 @@ async def open_counter(config: CounterConfig, gateway: Gateway) -> AsyncIterator
 
     async with linked(config, config.rate_limit_prefix, gateway.faults) as link:
         yield RedisCounter(link, config, gateway.settings.api.workers)
-
-
-async def _tell(tier: RedisTier) -> None:
-    while True:
-        await asyncio.sleep(_TELL_S)
-        await tier.tell()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asahi_kernel import ConfigError, Request
+from asahi_kernel.background import repeated
 from asahi_kernel.money import per_million
 from asahi_kernel.protocols import LocalPart
 from asahi_kernel.recheck import recheck
@@ -68,7 +68,8 @@ async def opened(config: SemanticConfig, gateway: Gateway) -> AsyncIterator[Sema
             ttl_jitter=cache.ttl_jitter,
         )
         await tier.load()
-        await stack.enter_async_context(_sweeping(tier, cache.cleanup_interval_seconds))
+        sweep = repeated("cache.semantic.sweep", tier.expire, cache.cleanup_interval_seconds, gateway.faults)
+        await stack.enter_async_context(sweep)
         yield tier
 
 
@@ -117,19 +118,3 @@ def _task(gateway: Gateway, request: Request) -> str:
     if request.terms.task_type is not None:
         return request.terms.task_type
     return gateway.classifier.task(request) if gateway.classifier is not None else "general"
-
-
-@asynccontextmanager
-async def _sweeping(tier: SemanticTier, seconds: float) -> AsyncIterator[None]:
-    async def sweep() -> None:
-        while True:
-            await asyncio.sleep(seconds)
-            await tier.expire()
-
-    task = asyncio.get_running_loop().create_task(sweep())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task

@@ -1,0 +1,41 @@
+"""Work beside the requests, from when a plugin opens until it closes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def running(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    """Run `work` beside the block; it is cancelled, and waited for, at the end."""
+    task = asyncio.get_running_loop().create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def repeated(
+    name: str, act: Callable[[], Awaitable[object]], seconds: float, faults: Counter[str]
+) -> AbstractAsyncContextManager[None]:
+    """Await `act` every so many seconds beside the block. A time that fails is counted in `faults` under `name`, and
+    the next one comes all the same."""
+
+    async def work() -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await act()
+            except Exception as error:  # noqa: BLE001 - nothing waits for it, and the next time may go well
+                faults[name] += 1
+                log.warning("%s failed (%s)", name, type(error).__name__)
+
+    return running(work())
