@@ -128,3 +128,39 @@ async def test_a_wrong_mark_reaches_the_worker_that_has_the_entry(tmp_path: Path
     assert await one.tier.get(b"1", ask(PASSWORD), HERE) is None
     one.stop()
     other.stop()
+
+
+@pytest.mark.parametrize("running", [True, False])
+async def test_what_another_worker_was_told_to_forget_stays_forgotten(tmp_path: Path, running: bool) -> None:
+    """Also where it was told while the worker that has the entry was down."""
+    one, other = Worker(tmp_path), Worker(tmp_path)
+    await one.tier.put(b"1", ask(PASSWORD), HERE, say("Click reset."))
+    (entry_id,) = await one.tier.entries("here")
+    if running:
+        await other.tier.evict("here", entry_id)
+        assert await one.tier.get(b"1", ask(PASSWORD), HERE) is None
+        one.stop()
+    else:
+        one.stop()
+        await other.tier.evict("here", entry_id)
+    one = Worker(tmp_path)
+    await one.tier.load()
+    assert await one.tier.get(b"1", ask(PASSWORD), HERE) is None
+    one.stop()
+    other.stop()
+
+
+async def test_a_wrong_mark_is_remembered_as_a_lesson(tmp_path: Path) -> None:
+    worker = Worker(tmp_path)
+    worker.prove()
+    await worker.tier.put(b"1", ask(PASSWORD), HERE, say("Click reset."))
+    hit = await worker.tier.get(b"2", ask(SAME), HERE)
+    assert hit is not None
+    assert await worker.tier.evict("here", hit.entry_id)
+    weights, precision = worker.tier._tenant("here").verifier.weights, worker.tier.precision("here")
+    worker.stop()
+    worker = Worker(tmp_path)
+    await worker.tier.load()
+    assert worker.tier.precision("here") == precision
+    assert np.allclose(worker.tier._tenant("here").verifier.weights, weights)
+    worker.stop()

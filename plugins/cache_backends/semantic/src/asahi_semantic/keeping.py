@@ -175,12 +175,12 @@ class Keeper:
 
 
 class Notices:
-    """A file that all workers of a host append to and read: one line for each entry to forget."""
+    """A file that all workers of a host append to and read, from its beginning: one line for each entry to forget."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        self._seen = os.fstat(self._file).st_size
+        self._seen = 0
 
     def tell(self, org: str, entry_id: str) -> None:
         os.write(self._file, msgspec.json.encode((org, entry_id)) + b"\n")
@@ -202,7 +202,8 @@ def _teach(tenant: Tenant, label: Told) -> None:
     if row.shape != tenant.verifier.weights.shape:
         return
     controller = tenant.controller(label.task)
-    controller.asked()
+    if label.kind != "audit":
+        controller.asked()
     if label.kind == "hit":
         controller.hit(label.chance, label.share)
     elif label.kind == "miss":

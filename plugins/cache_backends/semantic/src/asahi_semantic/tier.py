@@ -104,13 +104,13 @@ class SemanticTier:
         self._entries = Entries(config.max_entries)
         self._tenants: dict[str, Tenant] = {}
         self._pending: OrderedDict[bytes, Outlook] = OrderedDict()
-        self._served: OrderedDict[tuple[str, str], Candidate] = OrderedDict()
+        self._served: OrderedDict[tuple[str, str], tuple[str, Candidate]] = OrderedDict()
         self.reasons: dict[str, int] = {}
         if parts.here:
             self.local = True
 
     async def get(self, key: bytes, request: Request, principal: Principal) -> Hit | None:
-        self._listen()
+        await self._listen()
         if reason := self._inadmissible(request):
             self._miss(reason)
             return None
@@ -129,7 +129,7 @@ class SemanticTier:
         return self._hit(candidate.entry, candidate.similarity)
 
     async def put(self, key: bytes, request: Request, principal: Principal, completion: Completion) -> None:
-        self._listen()
+        await self._listen()
         outlook = self._pending.pop(key, None)
         if self._inadmissible(request):
             return
@@ -150,7 +150,7 @@ class SemanticTier:
         self._keeper.tell(org, entry_id)
         served = self._served.pop((org, entry_id), None)
         if served is not None:
-            self._tenant(org).audited(served.entry.task, served.row, served.chance, False, 1.0)
+            self._audited(org, *served, False, 1.0)
         entry = self._entries.find(org, entry_id)
         if entry is None:
             return False
@@ -259,7 +259,7 @@ class SemanticTier:
         share = tenant.recheck_share(asked.task)
         tenant.controller(asked.task).hit(candidate.chance, share)
         self._keeper.told(asked.org, asked.task, candidate.row, candidate.chance, "hit", True, share)
-        self._served[asked.org, candidate.entry.entry_id] = candidate
+        self._served[asked.org, candidate.entry.entry_id] = asked.task, candidate
         while len(self._served) > _SERVED:
             self._served.popitem(last=False)
         if self._recheck is not None and self._detach is not None and self._draw() < share:
@@ -275,10 +275,13 @@ class SemanticTier:
             return
         right = await self._judge(candidate, fresh, asked.task)
         self._served.pop((asked.org, candidate.entry.entry_id), None)
-        self._tenant(asked.org).audited(asked.task, candidate.row, candidate.chance, right, share)
-        self._keeper.told(asked.org, asked.task, candidate.row, candidate.chance, "audit", right, share)
+        self._audited(asked.org, asked.task, candidate, right, share)
         _count(candidate.entry.record, right)
         await self._keep(asked, principal, fresh, candidate.entry if right else None)
+
+    def _audited(self, org: str, task: str, candidate: Candidate, right: bool, share: float) -> None:
+        self._tenant(org).audited(task, candidate.row, candidate.chance, right, share)
+        self._keeper.told(org, task, candidate.row, candidate.chance, "audit", right, share)
 
     def _learn_miss(self, asked: Asked, candidate: Candidate, right: bool) -> None:
         self._tenant(asked.org).missed(asked.task, candidate.row, candidate.chance, right)
@@ -353,12 +356,11 @@ class SemanticTier:
     def _miss(self, reason: str) -> None:
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
 
-    def _listen(self) -> None:
-        """Forget at once what another worker was told to forget."""
-        for org, entry_id in self._keeper.heard():
-            entry = self._entries.find(org, entry_id)
-            if entry is not None:
-                self._entries.drop(entry)
+    async def _listen(self) -> None:
+        """Forget at once, and for good, what another worker was told to forget."""
+        if heard := self._keeper.heard():
+            found = [self._entries.find(org, entry_id) for org, entry_id in heard]
+            await self._forget([entry for entry in found if entry is not None], tell=False)
 
 
 def _count(record: Record, right: bool) -> None:
