@@ -272,6 +272,30 @@ class TestPipeline:
             (event,) = await events_of(gateway)
             assert (event.status, event.cost) == ("ok", answer.bill.cost)
 
+    async def test_a_recheck_that_nobody_finishes_is_overhead_at_its_worst(self, tmp_path):
+        from tests.chaos.kit import Says, only
+
+        from asahi_kernel.recheck import recheck
+        from asahi_kernel.testing import HERE
+        from asahi_kernel.types import Completion, Usage
+
+        seen = []
+
+        class Curious(Says):
+            async def complete(self, model, request):
+                seen.extend(resolve([path.read_bytes() for path in files(tmp_path)]))
+                return await super().complete(model, request)
+
+        says = Curious(Completion(text="x", model="m", usage=Usage(9, 1)))
+        async with gateway_of({**only(), **durable(tmp_path)}, providers=("p", says)) as gateway:
+            (model,) = gateway.registry.by_name
+            assert await recheck(gateway, replace(ASK, max_tokens=50), HERE, model, "semantic_cache") is not None
+            (intent,) = seen
+            event = intent.event
+            assert (event.route, event.cost) == ("recheck", 0)
+            assert event.overhead_cost == -event.saved == event.attempts[0].cost > 0
+            assert fault(Head(), await self.entry(gateway, intent), gateway.registry.book()) == ""
+
     async def entry(self, gateway, settled):
         from asahi_kernel.ledger import link
 

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from asahi_kernel.money import Prices
-from asahi_kernel.records import Event
+from asahi_kernel.records import OWN, Event
 from asahi_kernel.types import Usage
 
 #: What the first entry of a chain links to.
@@ -23,13 +23,15 @@ GENESIS = "0" * 64
 class Charge(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One billed call: its usage at one model's prices, in nUSD; `cost` None where that model has no known price.
 
-    `share` is what a batch API asks of the ordinary price, in thousandths.
+    `share` is what a batch API asks of the ordinary price, in thousandths. An `own` call was made of Asahi's own
+    accord: it is overhead, and no part of the entry's cost.
     """
 
     model: str
     usage: Usage
     cost: int | None
     share: int = 1_000
+    own: bool = False
 
 
 class Basis(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -94,8 +96,9 @@ def digest(entry: Entry) -> str:
 
 def basis(event: Event) -> Basis:
     """What an event's money rests on."""
+    own = event.route == OWN
     charges = tuple(
-        Charge(model=attempt.model, usage=attempt.usage, cost=attempt.cost, share=attempt.share)
+        Charge(model=attempt.model, usage=attempt.usage, cost=attempt.cost, share=attempt.share, own=own)
         for attempt in event.attempts
         if attempt.billed
     )
@@ -124,13 +127,16 @@ def fault(head: Head, entry: Entry, book: Book | None) -> str:
 
 def _money_fault(entry: Entry, book: Book | None) -> str:
     basis = entry.usage
-    paid = [charge.cost for charge in basis.charges]
+    paid = [charge.cost for charge in basis.charges if not charge.own]
+    own = sum(charge.cost or 0 for charge in basis.charges if charge.own)
     cost = None if None in paid else sum(each or 0 for each in paid)
     if entry.cost is not None and cost != entry.cost:
         return f"entry {entry.seq}: its calls cost {cost}, not {entry.cost}"
-    if entry.cost is None and (entry.saved or entry.baseline_cost):
+    if entry.overhead_cost < own:
+        return f"entry {entry.seq}: Asahi's own calls cost {own}, more than its overhead of {entry.overhead_cost}"
+    if entry.cost is None and entry.baseline_cost:
         return f"entry {entry.seq}: nothing can be saved at an unknown price"
-    if entry.cost is not None and entry.saved != entry.baseline_cost - entry.cost - entry.overhead_cost:
+    if entry.saved != entry.baseline_cost - (entry.cost or 0) - entry.overhead_cost:
         return f"entry {entry.seq}: saved is not baseline less cost less overhead"
     return _price_fault(entry, book)
 

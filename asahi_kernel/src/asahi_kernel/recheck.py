@@ -72,6 +72,7 @@ def _settle(
         overhead_cost=spent,
         saved=-spent,
         saved_by={technique: -spent} if spent else {},
+        price_version=gateway.registry.by_name[request.model or ""].price_version,
     )
     last = trace.attempts[-1] if trace.attempts else None
     answer = Answer(

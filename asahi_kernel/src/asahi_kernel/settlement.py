@@ -12,7 +12,7 @@ from asahi_kernel.choice import alternatives, bounds_of, considered, notes, told
 from asahi_kernel.errors import Aborted, AsahiError
 from asahi_kernel.money import count_input, expect_output
 from asahi_kernel.overhead import burdened
-from asahi_kernel.records import Attempt, Decision, Event, Settled, Status
+from asahi_kernel.records import OWN, Attempt, Decision, Event, Settled, Status
 from asahi_kernel.routing import most_usage
 from asahi_kernel.types import Candidate, Completion, Hit, Usage
 
@@ -141,8 +141,9 @@ async def pledge(
         return
     attempt = _unheard(request, trace, candidate)
     attempts = (*trace.attempts, *[attempt] * calls)
-    cost = None if None in (paid := [each.cost for each in attempts]) else sum(each or 0 for each in paid)
-    terms = request.terms
+    known = None not in (paid := [each.cost for each in attempts])
+    spent = sum(each or 0 for each in paid) if known else 0
+    own, terms = trace.route == OWN, request.terms
     event = Event(
         request_id=trace.request_id,
         timestamp=trace.timestamp,
@@ -160,9 +161,10 @@ async def pledge(
         input_tokens=attempt.usage.input_tokens,
         billed_tokens=sum(each.usage.total_tokens for each in attempts if each.billed),
         usage_source="estimated",
-        cost=cost,
-        saved=-(cost or 0),
-        saved_by={"failed_attempts": -cost} if cost else {},
+        cost=(0 if own else spent) if known else None,
+        overhead_cost=spent if own else 0,
+        saved=-spent,
+        saved_by={"failed_attempts": -spent} if spent else {},
         price_version=candidate.model.price_version,
         tags=terms.tags,
         attempts=attempts,

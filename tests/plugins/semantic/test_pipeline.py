@@ -11,6 +11,7 @@ from tests.plugins.semantic.kit import certain
 
 from asahi_kernel.api.feedback import forget
 from asahi_kernel.errors import ConfigError, ProviderError
+from asahi_kernel.ledger import Head, fault
 from asahi_kernel.protocols import LocalPart
 from asahi_kernel.records import OWN
 from asahi_kernel.testing import THERE
@@ -42,6 +43,16 @@ async def proven(*, rechecks: bool = False, **tree):
 async def settled(gateway) -> None:
     while gateway._tasks:
         await asyncio.gather(*gateway._tasks)
+
+
+async def faults_of(gateway) -> list[str]:
+    """What a verification of the savings ledger would find."""
+    await gateway.journal.flush()
+    head, found = Head(), []
+    async for entry in gateway.storage.ledger.entries("here"):
+        found.append(fault(head, entry, gateway.registry.book()))
+        head = Head(entry.seq, entry.entry_hash)
+    return found
 
 
 async def test_it_is_there_when_it_has_a_table_and_in_its_place() -> None:
@@ -86,6 +97,7 @@ async def test_a_recheck_is_overhead_and_nobodys_request() -> None:
         events = await events_of(gateway)
         totals = await gateway.storage.events.totals("here", None)
         (faq,) = [each for each in gateway.tiers["semantic"].precision("here") if each.task == "faq"]
+        assert await faults_of(gateway) == ["", "", ""]
     (own,) = [each for each in events if each.route == OWN]
     assert hit is not None
     assert own.cost == 0
@@ -152,6 +164,7 @@ async def test_a_dear_embedding_can_make_a_saving_negative() -> None:
         await settled(gateway)
         hit = await ask(gateway, question(SAME))
         events = await events_of(gateway)
+        assert await faults_of(gateway) == ["", ""]
     for answer in (miss, hit):
         bill = answer.bill
         assert bill.overhead_cost > 0
