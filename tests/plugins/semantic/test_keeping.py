@@ -28,9 +28,8 @@ class Worker:
 
     def __init__(self, folder: Path, keys: dict[str, bytes] = KEY) -> None:
         self.log = claim(folder, "semantic")
-        self.notices = Notices(folder / "semantic.notices")
         self.store = NumpyStore(folder)
-        self.keeper = Keeper(self.log, Vault(keys), self.notices)
+        self.keeper = Keeper(self.log, Vault(keys), Notices(folder / "semantic.notices"))
         config = SemanticConfig(thresholds={"faq": 0.0}, max_error_rate=0.05)
         parts = Parts(LOCAL, self.store, LOCAL)
         self.tier = SemanticTier(config, parts, certain(), IDENTITY, keeper=self.keeper, clock=Clock())
@@ -46,7 +45,6 @@ class Worker:
     def stop(self) -> None:
         self.keeper.close()
         self.store.close()
-        self.notices.close()
 
 
 async def test_entries_vectors_and_what_was_proven_survive_a_restart(tmp_path: Path) -> None:

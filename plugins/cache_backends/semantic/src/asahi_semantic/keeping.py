@@ -134,6 +134,8 @@ class Keeper:
     def close(self) -> None:
         if self._log is not None:
             self._log.close()
+        if self._notices is not None:
+            self._notices.close()
 
     def _line(self, entry: Entry) -> bytes:
         assert self._vault is not None
