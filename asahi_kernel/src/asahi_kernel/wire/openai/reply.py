@@ -26,14 +26,14 @@ _object = msgspec.json.Decoder(Json).decode
 
 
 class InputDetails(Struct, frozen=True):
-    """Parts of the prompt tokens."""
+    """Parts of the input tokens."""
 
     cached_tokens: int
     cache_write_tokens: int
 
 
 class OutputDetails(Struct, frozen=True):
-    """Parts of the completion tokens."""
+    """Parts of the output tokens."""
 
     reasoning_tokens: int
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 from asahi_kernel.answer import Answer
 from asahi_kernel.types import Completion, ToolCall, Usage
 from asahi_kernel.wire.account import account
+from asahi_kernel.wire.openai.reply import InputDetails, OutputDetails
 
 Json: TypeAlias = dict[str, object]
 
@@ -19,19 +20,6 @@ _PLACED = frozenset({"refusal", "annotations", "content", "role"})
 
 _encode = msgspec.json.Encoder().encode
 _object = msgspec.json.Decoder(Json).decode
-
-
-class InputDetails(Struct, frozen=True):
-    """Parts of the input tokens."""
-
-    cached_tokens: int
-    cache_write_tokens: int
-
-
-class OutputDetails(Struct, frozen=True):
-    """Parts of the output tokens."""
-
-    reasoning_tokens: int
 
 
 class Tokens(Struct, frozen=True):
