@@ -18,7 +18,7 @@ from asahi_kernel.identity import new_id
 from asahi_kernel.ledger import Book, Head, digest, link
 from asahi_kernel.money import Prices, per_million
 from asahi_kernel.pricing import price_version
-from asahi_kernel.records import Attempt, Event
+from asahi_kernel.records import OWN, Attempt, Event
 from asahi_kernel.types import Usage
 
 pytestmark = pytest.mark.anyio
@@ -34,7 +34,7 @@ SIGNER = Signer(secrets.token_bytes(32))
 def event(dice):
     """A request of any outcome whose money adds up."""
     usage = Usage(dice.randint(1, 5_000), dice.randint(1, 900), dice.randint(0, 1))
-    kind = dice.choice(["ok", "hit", "failed", "unpriced"])
+    kind = dice.choice(["ok", "hit", "failed", "unpriced", "recheck"])
     cost = None if kind == "unpriced" else PRICES["small"].cost(usage)
     model = "nobody" if kind == "unpriced" else "small"
     attempt = Attempt(n=1, provider="p", model=model, outcome="ok", usage=usage, cost=cost, billed=True)
@@ -44,12 +44,13 @@ def event(dice):
         "hit": {"cost": 0, "baseline_cost": before, "saved": before},
         "failed": {"cost": cost, "saved": -(cost or 0), "attempts": (attempt,)},
         "unpriced": {"cost": None, "attempts": (attempt,)},
+        "recheck": {"cost": 0, "overhead_cost": cost or 0, "saved": -(cost or 0), "attempts": (attempt,)},
     }[kind]
     return Event(
         request_id=new_id(),
         timestamp=datetime.now(UTC),
         org_id="acme",
-        route="/infer",
+        route=OWN if kind == "recheck" else "/infer",
         status="failed" if kind == "failed" else "ok",
         baseline_model="large",
         baseline_usage=Usage(usage.input_tokens, usage.output_tokens) if "baseline_cost" in money else Usage(),
