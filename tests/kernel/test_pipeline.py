@@ -171,6 +171,15 @@ async def test_identical_requests_under_way_are_paid_for_once():
         assert len(await events_of(gateway)) == 200
 
 
+async def test_a_follower_is_served_nothing_below_its_own_floor():
+    """The floor is not part of what makes two requests identical."""
+    async with gateway_of({"providers": {"mock": {"latency_share": 0.5}}}) as gateway:
+        strict = replace(ASK, terms=Terms(quality_threshold=4.2))
+        leader, same, better = await asyncio.gather(ask(gateway), ask(gateway), ask(gateway, strict))
+    assert (leader.completion.model, same.hit is not None) == ("mistral-7b", True)
+    assert (better.hit, better.completion.model) == (None, "claude-3-5-sonnet")
+
+
 async def test_followers_of_a_failing_leader_still_get_an_answer():
     async with gateway_of(faults({"call": 1, "status": 400}, latency_share=0.2)) as gateway:
         answers = await asyncio.gather(*(ask(gateway) for _ in range(5)), return_exceptions=True)
