@@ -71,6 +71,7 @@ async def test_the_sooner_of_two_answers_and_both_are_charged():
         assert event.attempts[0].cost == event.attempts[1].cost > 0
         assert event.attempts[0].usage.source == "estimated"
         assert event.cost == 2 * event.attempts[1].cost
+        assert gateway.upstreams["p"].hedges._spent == event.attempts[0].cost
         assert event.saved_by["failed_attempts"] == -event.attempts[0].cost
         assert fault(Head(), link(Head(), event), gateway.registry.book()) == ""
         assert "usage_estimated" in event.warnings
@@ -115,6 +116,7 @@ async def test_a_second_call_that_failed_is_not_charged_as_if_it_had_answered():
         event = (await events_of(gateway))[-1]
         assert [(each.outcome, each.billed) for each in event.attempts] == [("hedged", False), ("ok", True)]
         assert event.cost == answer.bill.cost == event.attempts[1].cost
+        assert gateway.upstreams["p"].hedges._spent == 0
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -140,6 +142,7 @@ async def test_who_leaves_while_two_calls_are_made_is_charged_for_both(streamed)
         event = (await events_of(gateway))[-1]
         assert event.status == "aborted"
         assert [(each.outcome, each.billed) for each in event.attempts] == [("hedged", True), ("aborted", True)]
+        assert gateway.upstreams["p"].hedges._spent == event.attempts[0].cost
         assert event.attempts[0].cost == event.attempts[1].cost > 0
         assert fault(Head(), link(Head(), event), gateway.registry.book()) == ""
 
