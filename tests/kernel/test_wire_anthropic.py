@@ -314,8 +314,9 @@ def test_a_count_needs_no_bound():
     assert asked.request.messages == (Message("user", "hello"),)
 
 
-def test_a_large_body_is_decoded_within_a_tenth_of_a_second():
-    content = [{"type": "text", "text": "x" * 100}] * 2_000
-    began = time.perf_counter()
+def test_a_body_of_many_blocks_takes_no_more_than_its_length():
+    """Ten times the blocks would be a hundred times the work if each were held against the others."""
+    content = [{"type": "text", "text": "x" * 100}] * 20_000
+    began = time.process_time()
     turns(*content)
-    assert time.perf_counter() - began < 0.1
+    assert time.process_time() - began < 2

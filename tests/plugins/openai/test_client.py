@@ -114,7 +114,7 @@ async def test_closing_a_stream_hangs_up_at_once(provider: OpenAIProvider, upstr
                 break
     started = time.monotonic()
     await quiet(upstream)
-    assert time.monotonic() - started < 0.1
+    assert time.monotonic() - started < 5  # the rest of the stream would take 25 s
     assert (upstream.ledger[1].closed_by, upstream.connections) == ("client", 0)
     assert 1 <= upstream.ledger[1].output_tokens <= 3
 
