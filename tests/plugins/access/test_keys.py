@@ -182,6 +182,13 @@ class TestLife:
             await issuer.rotate("acme", new.key_id, 0, ACTOR)
         assert newer.expires_at - newer.created_at == timedelta(days=10)
 
+    async def test_an_overlap_never_prolongs_a_key(self, gateway):
+        issuer = Issuer(gateway.storage, PEPPERS)
+        old, _ = await issuer.create(Order(org="acme", user="ann", days=1), ACTOR)
+        await issuer.rotate("acme", old.key_id, 168, ACTOR)
+        kept = await gateway.storage.repositories.keys.find("acme", old.key_id)
+        assert kept.expires_at == old.expires_at
+
     async def test_every_change_is_in_the_audit_log_and_no_secret_is(self, gateway):
         """AD-3, and #31620: a raw key in an audit row."""
         issuer = Issuer(gateway.storage, PEPPERS)
