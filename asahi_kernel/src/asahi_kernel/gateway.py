@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from asahi_kernel.auditing import AuditWriter
 from asahi_kernel.config import choose, decode, find, split_resilience
 from asahi_kernel.errors import AsahiError, ConfigError, Unavailable
 from asahi_kernel.factory import Factory, Secret
@@ -49,13 +50,17 @@ from asahi_kernel.resilience.early import EarlyRefresh
 from asahi_kernel.resilience.flights import Flights
 from asahi_kernel.resilience.retry import RetryBudget
 from asahi_kernel.settings import Credential, Resilience, Settings, Table
+from asahi_kernel.standing import Standings
 from asahi_kernel.tiers import ClaimingTier, ForewarnedTier, GuardedTier
 from asahi_kernel.upstream import Upstream
 from asahi_kernel.vault import Vault, ephemeral, open_vault
+from asahi_kernel.vetting import Veto
 
 DEFAULT_TIERS = ("exact", "semantic", "intermediate")
 #: Younger than the others: on only where they have a table, or `cache.tiers` names them.
 OPT_IN = frozenset({"semantic"})
+#: In the order they are asked. Those in front refuse for less.
+DEFAULT_POLICIES = ("models", "rate", "quota", "compliance", "pii", "injection", "budget")
 DEFAULT_RULES = (
     "estimate",
     "explicit",
@@ -86,6 +91,8 @@ class Gateway:
     registry: Registry
     journal: Journal
     vault: Vault
+    standings: Standings
+    audit: AuditWriter
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -105,6 +112,7 @@ class Gateway:
         self.cleared: dict[str, float] = {}
         self.policies: Mapping[str, Policy] = {}
         self.output_policies: tuple[OutputPolicy, ...] = ()
+        self.vetoes: tuple[Veto, ...] = ()
         self.settlements: tuple[Settlement, ...] = ()
         self.transforms: Mapping[str, Transform] = {}
         self.rules: Mapping[str, Rule] = {}
@@ -169,12 +177,17 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         gateway.salts = Salts(gateway.vault.derive("cache"))
         gateway.holdout_key = gateway.vault.derive("holdout")
         gateway.storage = await opener.one("storages", "storage", storage)
+        gateway.standings = Standings(gateway.storage, settings.governance.default_policy, gateway.faults)
+        gateway.audit = AuditWriter(gateway.storage, gateway.faults)
         gateway.counter = await opener.one("counters", "counter", settings.counter)
         await _open_stores(gateway, opener)
         gateway.authenticator = await opener.one("authenticators", "auth", _authentication(settings, plugins))
         await _open_tiers(gateway, opener)
-        policies = settings.governance.policies
+        await stack.enter_async_context(gateway.audit.writing())
+        default = DEFAULT_POLICIES if settings.profile == "production" else ()
+        policies = opener.installed("policies", settings.governance.policies, default, settings.policies)
         gateway.policies = await opener.all("policies", policies, settings.policies)
+        gateway.vetoes = tuple(each for each in gateway.policies.values() if isinstance(each, Veto))
         backwards = tuple(reversed(tuple(gateway.policies.values())))
         gateway.output_policies = tuple(policy for policy in backwards if isinstance(policy, OutputPolicy))
         gateway.settlements = tuple(each for each in gateway.policies.values() if isinstance(each, Settlement))

@@ -121,7 +121,7 @@ async def recall(gateway: Gateway, request: Request, principal: Principal, trace
     if hit is not None and gateway.settings.cache.early_refresh and await _renews(gateway, principal, trace, hit):
         trace.spare, hit = hit, None
     elif hit is None and gateway.settings.cache.single_flight:
-        hit = await _join(gateway, request, trace)
+        hit = await _join(gateway, request, principal, trace)
     trace.mark("cache_lookup")
     return hit
 
@@ -270,7 +270,7 @@ async def _ask(gateway: Gateway, request: Request, principal: Principal, trace: 
             continue
         finally:
             breaker.leave()
-        reason = "no entry" if hit is None else _unfit(gateway, request, hit)
+        reason = "no entry" if hit is None else _unfit(gateway, request, principal, hit)
         if hit is not None and not reason:
             trace.lookups.append(Lookup(tier=hit.tier, hit=True, similarity=hit.similarity))
             return _stored(hit)
@@ -303,22 +303,25 @@ def clocked(gateway: Gateway, tier: str) -> AbstractAsyncContextManager[object]:
     return asyncio.timeout(gateway.settings.cache.timeout_ms / 1e3)
 
 
-async def _join(gateway: Gateway, request: Request, trace: Trace) -> Hit | None:
+async def _join(gateway: Gateway, request: Request, principal: Principal, trace: Trace) -> Hit | None:
     completion = await gateway.flights.follow(trace.key, gateway.patience_s)
     if completion is None:
         return None
     hit = _stored(Hit(completion=completion, tier=1, entry_id=trace.request_id))
-    if _unfit(gateway, request, hit):
+    if _unfit(gateway, request, principal, hit):
         return None
     trace.lookups.append(Lookup(tier=1, hit=True, reason="shared with an identical request under way"))
     return hit
 
 
-def _unfit(gateway: Gateway, request: Request, hit: Hit) -> str:
+def _unfit(gateway: Gateway, request: Request, principal: Principal, hit: Hit) -> str:
     """Why an entry may not be served today, or nothing."""
     model = gateway.registry.by_name.get(hit.completion.model)
     if model is None:
         return "its model is no longer registered"
+    for veto in gateway.vetoes:
+        if reason := veto.objection(request, principal, hit.completion):
+            return reason
     terms = request.terms
     quality = model.quality_score if hit.completion.quality is None else hit.completion.quality
     floor = max(

@@ -83,11 +83,26 @@ class Routing(Config, frozen=True):
     max_fallbacks: Annotated[int, Meta(ge=0, le=10)] = 3
 
 
+class DefaultPolicy(Config, frozen=True):
+    """What holds for an org without a policy of its own. Money is in dollars; None is no limit."""
+
+    allowed_models: tuple[str, ...] = ()
+    blocked_models: tuple[str, ...] = ()
+    max_cost_per_day: Annotated[float, Meta(ge=0)] | None = None
+    max_cost_per_month: Annotated[float, Meta(ge=0)] | None = None
+    max_cost_per_request: Annotated[float, Meta(ge=0)] | None = None
+    max_requests_per_day: Positive | None = 10_000
+    max_requests_per_minute: Positive | None = None
+    max_tokens_per_minute: Positive | None = None
+
+
 class Governance(Config, frozen=True):
-    """`operator_org` is the one whose admins administer others. `retention_days` is how long requests are remembered;
+    """`policies` None means every default policy that is installed, but none in the development profile.
+    `operator_org` is the one whose admins administer others. `retention_days` is how long requests are remembered;
     totals and the savings ledger stay."""
 
-    policies: tuple[str, ...] = ()
+    policies: tuple[str, ...] | None = None
+    default_policy: DefaultPolicy = DefaultPolicy()
     operator_org: str = "default"
     audit_dir: str = "data/audit"
     retention_days: Positive = 365

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
+from asahi_kernel.auditing import Actor
 from asahi_kernel.errors import Denied, PluginError
 from asahi_kernel.types import Permission, Principal
 
@@ -38,6 +39,17 @@ def principal_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Principal:
     """The caller, as the guard found it."""
     principal: Principal = connection.scope["asahi.principal"]  # type: ignore[typeddict-item]
     return principal
+
+
+def actor_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Actor:
+    """The caller, as the audit log names it."""
+    principal, client = principal_of(connection), connection.scope.get("client")
+    return Actor(
+        org=principal.org,
+        user=principal.user or principal.key_id or "-",
+        ip_address=client[0] if client else None,
+        user_agent=connection.headers.get("user-agent"),
+    )
 
 
 def refuse_undeclared(handlers: Iterable[BaseRouteHandler]) -> None:

@@ -1,0 +1,145 @@
+"""Auditing: who did what, handed to one writer that appends in batches, so that no org's chain ever forks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct
+
+from asahi_kernel.background import running
+from asahi_kernel.errors import Unavailable
+from asahi_kernel.identity import new_id
+from asahi_kernel.repositories import Governing
+from asahi_kernel.repositories.audit import AuditEntry
+
+log = logging.getLogger("asahi.audit")
+
+Result: TypeAlias = Literal["success", "denied", "error"]
+Classification: TypeAlias = Literal["public", "internal", "confidential", "restricted"]
+
+_BATCH = 1_000
+_MOST = 100_000
+_STORAGE_S = 5.0
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.25, 5.0
+
+
+class Actor(Struct, frozen=True, kw_only=True):
+    """Who does it, and from where."""
+
+    org: str
+    user: str
+    ip_address: str | None = None
+    user_agent: str | None = None
+
+
+def entry_of(
+    actor: Actor,
+    action: str,
+    resource: str,
+    details: Mapping[str, Any] | None = None,
+    *,
+    org: str | None = None,
+    result: Result = "success",
+    classification: Classification = "internal",
+) -> AuditEntry:
+    """An entry of the org's log that is not linked yet; `org` is the org it is done to, else the actor's own."""
+    return AuditEntry(
+        entry_id=new_id(),
+        timestamp=datetime.now(UTC),
+        org_id=org or actor.org,
+        user_id=actor.user,
+        action=action,
+        resource=resource[:255],
+        details=details or {},
+        ip_address=actor.ip_address,
+        user_agent=(actor.user_agent or "")[:200] or None,
+        result=result,
+        data_classification=classification,
+    )
+
+
+class AuditWriter:
+    """The one writer of this process. A change that has a transaction of its own appends its entry there instead."""
+
+    def __init__(self, storage: object, faults: Counter[str]) -> None:
+        self._storage = storage if isinstance(storage, Governing) else None
+        self._faults = faults
+        self._waiting: deque[tuple[AuditEntry, asyncio.Future[None] | None]] = deque()
+        self._work = asyncio.Event()
+
+    def note(self, entry: AuditEntry) -> None:
+        """Append it soon, off the request path. While storage is away it waits here; past 100,000 waiting entries the
+        newest are lost, which is counted as `audit.lost`."""
+        if self._storage is None or len(self._waiting) >= _MOST:
+            self._faults["audit.lost"] += 1
+            return
+        self._waiting.append((entry, None))
+        self._work.set()
+
+    async def record(self, entry: AuditEntry) -> None:
+        """Append it now. Raises `Unavailable` when it cannot be: whoever asked must then change nothing."""
+        if self._storage is None:
+            raise Unavailable("this storage keeps no audit log", code="storage_unavailable")
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append((entry, done))
+        self._work.set()
+        await done
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[None]:
+        """Write while the block lasts, and what is left at its end."""
+        async with running(self._write()):
+            yield
+        if self._waiting:
+            await self._append()
+        if self._waiting:
+            self._faults["audit.lost"] += len(self._waiting)
+            log.error("%d audit entries could not be written before the end", len(self._waiting))
+
+    async def _write(self) -> None:
+        pause = _FIRST_PAUSE_S
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            while self._waiting:
+                if await self._append():
+                    pause = _FIRST_PAUSE_S
+                    continue
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LAST_PAUSE_S)
+
+    async def _append(self) -> bool:
+        """Whether a batch is in the log. What nobody waits for stays waiting when it is not."""
+        assert self._storage is not None
+        batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+        try:
+            async with asyncio.timeout(_STORAGE_S), self._storage.together() as kept:
+                await kept.audit.append([entry for entry, _ in batch])
+        except BaseException as error:
+            self._faults["audit.storage"] += 1
+            for entry, done in reversed(batch):
+                if done is None:
+                    self._waiting.appendleft((entry, None))
+                elif not done.done():
+                    done.set_exception(_unwritable())
+            if not isinstance(error, Exception):
+                raise
+            log.warning("the audit log cannot be written (%s)", type(error).__name__)
+            return False
+        for _, done in batch:
+            if done is not None:
+                with suppress(asyncio.InvalidStateError):
+                    done.set_result(None)
+        return True
+
+
+def _unwritable() -> Unavailable:
+    return Unavailable(
+        "the audit log cannot be written, so nothing was changed", code="storage_unavailable", retry_after=5
+    )
