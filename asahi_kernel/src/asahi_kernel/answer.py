@@ -39,6 +39,18 @@ class Alternative(Struct, frozen=True, kw_only=True):
     savings_percent: float | None
 
 
+class StepNote(Struct, frozen=True, kw_only=True):
+    """One step of a request that was answered in several. `cost` is what it cost now, in nUSD: 0 where it was reused,
+    None where the price is unknown. `worth` is what a reused one would have cost at its model's prices of today."""
+
+    step_id: str
+    step_type: str
+    reused: bool
+    model: str
+    cost: int | None = 0
+    worth: int = 0
+
+
 class Route(Struct, frozen=True, kw_only=True):
     """The outcome of routing, as told to the caller."""
 
@@ -75,6 +87,12 @@ class Answer(Struct, frozen=True, kw_only=True):
     breakdown: Mapping[str, float] = {}
     attempts: int = 0
     warnings: tuple[str, ...] = ()
+    steps: tuple[StepNote, ...] = ()
+
+    @property
+    def tier(self) -> int:
+        """The tier that it came from, 3 also where only steps of it were reused, or 0."""
+        return self.hit.tier if self.hit else 3 * any(step.reused for step in self.steps)
 
 
 StreamItem: TypeAlias = Chunk | Answer

@@ -25,6 +25,8 @@ def bill_of(gateway: Gateway, request: Request, trace: Trace, usage: Usage, hit:
     alone = usage if own_cache else Usage(*sizes(usage))
     before = baseline.prices.cost(alone) if baseline is not None and baseline.prices is not None else 0
     named = baseline.name if baseline else None
+    if hit is None and trace.steps:
+        return _steps_bill(gateway, trace, alone, baseline)
     if hit is not None and all(attempt.cost is not None for attempt in trace.attempts):
         version = baseline.price_version if baseline else None
         failed = sum(attempt.cost or 0 for attempt in trace.attempts)
@@ -51,6 +53,32 @@ def bill_of(gateway: Gateway, request: Request, trace: Trace, usage: Usage, hit:
         saved_by=_saved_by(before, model.prices.cost(alone), trace),
         baseline_model=named,
         price_version=model.price_version,
+    )
+
+
+def _steps_bill(gateway: Gateway, trace: Trace, alone: Usage, baseline: Model | None) -> Bill:
+    """The bill of a request that was answered in steps; its baseline is one call for all of it. What the reused steps
+    would have cost anew is the cache's saving, the rest that of routing: less than nothing where steps cost more than
+    the whole would have."""
+    named = baseline.name if baseline else None
+    used = [gateway.registry.by_name[attempt.model] for attempt in trace.attempts]
+    version = used[-1].price_version if used else baseline.price_version if baseline else None
+    if any(attempt.cost is None for attempt in trace.attempts):
+        return Bill(cost=None, baseline_model=named, price_version=version)
+    cost = sum(attempt.cost or 0 for attempt in trace.attempts)
+    failed = sum(attempt.cost or 0 for attempt in trace.attempts if attempt.outcome != "ok")
+    before = cost if baseline is None or baseline.prices is None else baseline.prices.cost(alone)
+    reused = sum(step.worth for step in trace.steps)
+    routing = before - (cost - failed) - reused
+    parts = {"intermediate_cache": reused, "routing": routing, "failed_attempts": -failed}
+    return Bill(
+        cost=cost,
+        baseline_cost=before,
+        baseline_usage=alone,
+        saved=before - cost,
+        saved_by={name: amount for name, amount in parts.items() if amount},
+        baseline_model=named,
+        price_version=version,
     )
 
 

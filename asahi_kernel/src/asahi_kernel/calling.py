@@ -308,6 +308,7 @@ class _Calls:
         billed = usage is not None
         if billed and outcome != "ok":
             self._trace.warn("usage_estimated")
+        self._trace.purse.unheard.pop(id(self._trace), None)
         self._trace.attempts.append(
             Attempt(
                 n=len(self._trace.attempts) + 1,

@@ -24,6 +24,9 @@ def told(request: Request, trace: Trace, completion: Completion, hit: Hit | None
     chosen = next((each for each in trace.candidates if each.name == completion.model), None)
     if hit is not None:
         reason = f"answered from the {TECHNIQUES[hit.tier].replace('_', ' ')}, {hit.age_s:.0f} s old"
+    elif trace.steps:
+        reused = sum(step.reused for step in trace.steps)
+        reason = f"answered in {len(trace.steps)} steps, {reused} of them known; the last by {completion.model}"
     else:
         reason = explain_choice(request, trace, completion.model, chosen)
     return Route(
@@ -123,7 +126,7 @@ def alternatives(request: Request, trace: Trace, chosen: str | None) -> tuple[Al
 
 def fell_back(trace: Trace) -> bool:
     """Whether another model than the first one tried had to answer."""
-    return bool(trace.attempts) and trace.attempts[-1].model != trace.attempts[0].model
+    return bool(trace.attempts) and trace.walk is None and trace.attempts[-1].model != trace.attempts[0].model
 
 
 def _held(terms: Terms, trace: Trace, chosen: Candidate) -> str:

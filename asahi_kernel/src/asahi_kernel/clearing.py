@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from asahi_kernel.asking import note_fault
 from asahi_kernel.errors import Unavailable
-from asahi_kernel.pipeline import note_fault
 from asahi_kernel.protocols import EvictingTier
 from asahi_kernel.tiers import CacheRow, ListingTier
 

@@ -14,11 +14,12 @@ import msgspec
 from msgspec import Struct
 
 from asahi_kernel.answer import Answer
+from asahi_kernel.asking import clocked, note_fault
 from asahi_kernel.calling import call
 from asahi_kernel.errors import NoRoute, PluginError, ProviderError, ProviderFailed
 from asahi_kernel.fingerprint import fingerprint_text
 from asahi_kernel.money import count_tokens
-from asahi_kernel.pipeline import admit, clocked, close, note_fault, release, reserve
+from asahi_kernel.pipeline import admit, close, release, reserve
 from asahi_kernel.protocols import EmbeddingProvider
 from asahi_kernel.records import Lookup
 from asahi_kernel.routing import judge

@@ -51,14 +51,14 @@ from asahi_kernel.resilience.flights import Flights
 from asahi_kernel.resilience.retry import RetryBudget
 from asahi_kernel.settings import Credential, Resilience, Settings, Table
 from asahi_kernel.standing import Standings
-from asahi_kernel.tiers import ClaimingTier, ForewarnedTier, GuardedTier
+from asahi_kernel.tiers import ClaimingTier, ForewarnedTier, GuardedTier, StepwiseTier
 from asahi_kernel.upstream import Upstream
 from asahi_kernel.vault import Vault, ephemeral, open_vault
 from asahi_kernel.vetting import Veto
 
 DEFAULT_TIERS = ("exact", "semantic", "intermediate")
 #: Younger than the others: on only where they have a table, or `cache.tiers` names them.
-OPT_IN = frozenset({"semantic"})
+OPT_IN = frozenset({"semantic", "intermediate"})
 #: In the order they are asked. Those in front refuse for less.
 DEFAULT_POLICIES = ("models", "rate", "quota", "compliance", "pii", "injection", "budget")
 DEFAULT_RULES = (
@@ -108,6 +108,7 @@ class Gateway:
         self.forewarned_tiers: tuple[ForewarnedTier, ...] = ()
         self.claiming_tiers: tuple[ClaimingTier, ...] = ()
         self.guarded_tiers: frozenset[str] | set[str] = frozenset()
+        self.stepwise: StepwiseTier | None = None
         self.early = EarlyRefresh()
         self.cleared: dict[str, float] = {}
         self.policies: Mapping[str, Policy] = {}
@@ -275,6 +276,7 @@ async def _open_tiers(gateway: Gateway, opener: _Opener) -> None:
     gateway.evicting_tiers = tuple(tier for tier in gateway.tiers.values() if isinstance(tier, EvictingTier))
     gateway.forewarned_tiers = tuple(tier for tier in gateway.tiers.values() if isinstance(tier, ForewarnedTier))
     gateway.guarded_tiers = {name for name, tier in gateway.tiers.items() if isinstance(tier, GuardedTier)}
+    gateway.stepwise = next((tier for tier in gateway.tiers.values() if isinstance(tier, StepwiseTier)), None)
     gateway.claiming_tiers = tuple(tier for tier in gateway.tiers.values() if isinstance(tier, ClaimingTier))
 
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
+from asahi_kernel.asking import note_fault
 from asahi_kernel.choice import TECHNIQUES
 from asahi_kernel.clearing import chosen
 from asahi_kernel.errors import Invalid
 from asahi_kernel.money import dollars
-from asahi_kernel.pipeline import note_fault
 from asahi_kernel.repositories import Governing
 from asahi_kernel.tiers import CacheRow, ListingTier, TierStats
 

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
-import traceback
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from asahi_kernel import overhead
+from asahi_kernel.asking import bounded, clocked, note_fault
 from asahi_kernel.calling import call
-from asahi_kernel.errors import AsahiError, NoRoute, PluginError
+from asahi_kernel.errors import AsahiError, NoRoute
 from asahi_kernel.fingerprint import fingerprint
 from asahi_kernel.holdout import HELD_OUT, draw
+from asahi_kernel.money import count_input
 from asahi_kernel.records import Lookup
 from asahi_kernel.relay import Relay
 from asahi_kernel.rendering import render
 from asahi_kernel.routing import route, worst_case
 from asahi_kernel.settlement import foresee, settle, settle_failure
+from asahi_kernel.stepping import Unfinished, Walk
 from asahi_kernel.types import Completion, Hit, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from asahi_kernel.answer import Answer
     from asahi_kernel.gateway import Gateway
@@ -33,10 +32,8 @@ if TYPE_CHECKING:
     from asahi_kernel.types import Candidate, Principal
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 #: What a stored answer must be worth to a caller with a preference; of models still to answer, rules know better.
 PREFERRED = {"low": 3.0, "medium": 3.5, "high": 4.0, "max": 4.5}
-_NO_CLOCK: AbstractAsyncContextManager[object] = nullcontext()
 
 
 async def infer(
@@ -120,7 +117,7 @@ async def recall(gateway: Gateway, request: Request, principal: Principal, trace
     hit = await _ask(gateway, request, principal, trace)
     if hit is not None and gateway.settings.cache.early_refresh and await _renews(gateway, principal, trace, hit):
         trace.spare, hit = hit, None
-    elif hit is None and gateway.settings.cache.single_flight:
+    elif hit is None and (hit := await _steps(gateway, request, principal, trace)) is None:
         hit = await _join(gateway, request, principal, trace)
     trace.mark("cache_lookup")
     return hit
@@ -147,22 +144,49 @@ async def forewarn(gateway: Gateway, request: Request, principal: Principal, tra
 async def pay(
     gateway: Gateway, request: Request, principal: Principal, trace: Trace, relay: Relay | None
 ) -> Completion:
-    """What a miss costs: shaped, routed, reserved, called, released, remembered."""
+    """What a miss costs: obtained whole or in steps, released, remembered."""
     gateway.journal.admit()
     with gateway.flights.lead(trace.key) as flight:
-        shaped = render(request if trace.arm == HELD_OUT else await shape(gateway, request, principal))
-        ranked = await route(gateway, shaped, principal, trace)
-        await reserve(gateway, principal, ranked, trace, worst_case(shaped))
-        trace.mark("routing")
         live = relay if not gateway.output_policies else None
-        completion = await call(gateway, shaped, principal, ranked, trace, live)
-        tell(gateway, shaped, principal, completion)
+        completion = await obtain_steps(gateway, principal, trace, live) if trace.walk is not None else None
+        if completion is None:
+            completion = await obtain(gateway, request, principal, trace, live)
         trace.mark("inference")
-        completion = await release(gateway, shaped, completion, principal)
+        completion = await release(gateway, request, completion, principal)
         shared = completion if cacheable(request, completion, trace) else None
         if shared is not None:
             await remember(gateway, request, principal, shared, trace)
         flight.land(shared)
+    return completion
+
+
+async def obtain(
+    gateway: Gateway, request: Request, principal: Principal, trace: Trace, live: Relay | None, deadline: float = 0.0
+) -> Completion:
+    """One answer of a model: shaped, routed, reserved, called."""
+    shaped = render(request if trace.arm == HELD_OUT else await shape(gateway, request, principal))
+    ranked = await route(gateway, shaped, principal, trace)
+    await reserve(gateway, principal, ranked, trace, worst_case(shaped))
+    trace.mark("routing")
+    completion = await call(gateway, shaped, principal, ranked, trace, live, deadline=deadline)
+    tell(gateway, shaped, principal, completion)
+    return completion
+
+
+async def obtain_steps(gateway: Gateway, principal: Principal, trace: Trace, live: Relay | None) -> Completion | None:
+    """The answer in steps, of which only the missing ones are paid for; None where it must be answered whole."""
+
+    async def step(request: Request, part: Trace, relay: Relay | None, deadline: float) -> Completion:
+        return await obtain(gateway, request, principal, part, relay, deadline)
+
+    assert trace.walk is not None
+    seconds = gateway.patience_s if live is None else gateway.longest_s
+    try:
+        completion = await trace.walk.finish(trace, live, step, seconds)
+    except Unfinished:
+        trace.walk = None
+        return None
+    trace.steps = trace.walk.notes
     return completion
 
 
@@ -183,14 +207,15 @@ async def reserve(
     trace: Trace,
     worst: Callable[[Candidate], int],
 ) -> None:
-    """Settlements hold the worst case of the dearest candidate that may be called; closed on any failure. A model
-    without a price cannot be held to a budget."""
+    """Settlements hold the worst case of the dearest candidate that may be called, beside what the request holds for
+    its other steps; closed on any failure. A model without a price cannot be held to a budget."""
     if gateway.settlements:
         if unpriced := [candidate.name for candidate in ranked if candidate.model.prices is None]:
             raise NoRoute(f"the price of {unpriced[0]!r} is unknown, and there is a budget", code="price_unknown")
         trace.reserved = True
+        trace.purse.held += max(map(worst, ranked))
         for settlement in gateway.settlements:
-            held = settlement.reserve(trace.request_id, principal, max(map(worst, ranked)))
+            held = settlement.reserve(trace.request_id, principal, trace.purse.held)
             await bounded(gateway, f"settlement {type(settlement).__name__!r}", held, type(None))
 
 
@@ -253,6 +278,8 @@ def cacheable(request: Request, completion: Completion, trace: Trace) -> bool:
 
 async def _ask(gateway: Gateway, request: Request, principal: Principal, trace: Trace) -> Hit | None:
     for position, (name, tier) in enumerate(gateway.tiers.items(), 1):
+        if tier is gateway.stepwise:
+            continue
         breaker = gateway.tier_breakers[name]
         if not breaker.enter():
             trace.lookups.append(Lookup(tier=position, asked=False, reason="tier is resting after failures"))
@@ -278,6 +305,30 @@ async def _ask(gateway: Gateway, request: Request, principal: Principal, trace: 
     return None
 
 
+async def _steps(gateway: Gateway, request: Request, principal: Principal, trace: Trace) -> Hit | None:
+    """The answer of which every step is known. What is missing of it is done later, once it must be paid for."""
+    tier = gateway.stepwise
+    if tier is None or trace.arm == HELD_OUT or gateway.flights.under_way(trace.key):
+        return None
+    plan = tier.plan(request, principal)
+    if plan is None:
+        trace.lookups.append(Lookup(tier=3, asked=False, reason="not a request to answer in steps"))
+        return None
+    tokens = count_input(render(request))
+    trace.walk = Walk(gateway, tier, plan, principal, tokens, lambda hit: not _unfit(gateway, request, principal, hit))
+    try:
+        hit = await trace.walk.known()
+    except Exception as error:  # noqa: BLE001 - a broken tier is a miss
+        note_fault(gateway, "cache", type(tier).__name__)
+        trace.lookups.append(Lookup(tier=3, reason=f"tier failed: {type(error).__name__}"))
+        return None
+    known = f"{len(trace.walk.notes)} of {plan.total} steps known"
+    trace.lookups.append(Lookup(tier=3, hit=hit is not None, reason="" if hit else known))
+    if hit is not None:
+        trace.steps = trace.walk.notes
+    return hit
+
+
 async def _renews(gateway: Gateway, principal: Principal, trace: Trace, hit: Hit) -> bool:
     """Whether this request is the one that renews the entry it found, shortly before that expires."""
     if hit.tier != 1 or hit.expires_in_s is None or gateway.flights.under_way(trace.key):
@@ -296,14 +347,9 @@ async def _renews(gateway: Gateway, principal: Principal, trace: Trace, hit: Hit
     return True
 
 
-def clocked(gateway: Gateway, tier: str) -> AbstractAsyncContextManager[object]:
-    """The time that a tier may take; one in this process cannot wait, and a guarded one has a clock of its own."""
-    if tier not in gateway.waiting_tiers or tier in gateway.guarded_tiers:
-        return _NO_CLOCK
-    return asyncio.timeout(gateway.settings.cache.timeout_ms / 1e3)
-
-
 async def _join(gateway: Gateway, request: Request, principal: Principal, trace: Trace) -> Hit | None:
+    if not gateway.settings.cache.single_flight:
+        return None
     completion = await gateway.flights.follow(trace.key, gateway.patience_s)
     if completion is None:
         return None
@@ -346,25 +392,3 @@ async def _settle_all(gateway: Gateway, principal: Principal, request_id: str, c
             await bounded(gateway, f"settlement {type(settlement).__name__!r}", settled, type(None))
         except Exception:  # noqa: BLE001 - the lease ends by itself; the others must still be settled
             note_fault(gateway, "settlement", type(settlement).__name__)
-
-
-async def bounded(gateway: Gateway, who: str, work: Awaitable[T], expected: type[T]) -> T:
-    """What a plugin gives, within its time and of its type; `PluginError` otherwise."""
-    limit_ms = gateway.settings.api.plugin_timeout_ms
-    try:
-        async with asyncio.timeout(limit_ms / 1e3):
-            result = await work
-    except TimeoutError:
-        raise PluginError(f"{who} took longer than {limit_ms} ms") from None
-    if not isinstance(result, expected):
-        raise PluginError(f"{who} gave a {type(result).__name__}, not a {expected.__name__}")
-    return result
-
-
-def note_fault(gateway: Gateway, kind: str, name: str) -> None:
-    """Count and log a plugin's failure: its type and place, since its text may quote a prompt."""
-    gateway.faults[f"{kind}.{name}"] += 1
-    error = sys.exc_info()[1]
-    where = traceback.extract_tb(error.__traceback__)[-1] if error is not None else None
-    place = f"{where.filename}:{where.lineno}" if where else "?"
-    log.warning("%s %s failed: %s at %s", kind, name, type(error).__name__, place)

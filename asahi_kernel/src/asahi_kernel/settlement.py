@@ -45,6 +45,7 @@ def settle(
         breakdown=trace.breakdown,
         attempts=len(trace.attempts),
         warnings=tuple(trace.warnings if bill.price_known else [*trace.warnings, "price_unknown"]),
+        steps=trace.steps,
     )
     record(gateway, request, principal, trace, "ok", None, answer)
     return answer
@@ -136,11 +137,14 @@ async def pledge(
     gateway: Gateway, request: Request, principal: Principal, trace: Trace, candidate: Candidate, calls: int = 1
 ) -> None:
     """Before a call is paid for: have in the journal what it comes to if nothing more is ever heard of it. That is the
-    worst case, of so many calls at once. Raises `Unavailable` when the journal cannot be written."""
+    worst case, of so many calls at once, beside those of the request's other steps. Raises `Unavailable` when the
+    journal cannot be written."""
     if gateway.journal.mode == "memory":
         return
     attempt = _unheard(request, trace, candidate)
-    attempts = (*trace.attempts, *[attempt] * calls)
+    unheard = trace.purse.unheard
+    unheard[id(trace)] = (attempt,) * calls
+    attempts = (*trace.attempts, *(each for part in unheard.values() for each in part))
     known = None not in (paid := [each.cost for each in attempts])
     spent = sum(each or 0 for each in paid) if known else 0
     own, terms = trace.route == OWN, request.terms
@@ -255,7 +259,7 @@ def _event(
         model_selected=answer.completion.model,
         provider=answer.completion.provider,
         cache_hit=hit is not None,
-        cache_tier=hit.tier if hit else 0,
+        cache_tier=answer.tier,
         cache_similarity=hit.similarity if hit else None,
         cache_entry_id=hit.entry_id if hit else None,
         input_tokens=usage.input_tokens,

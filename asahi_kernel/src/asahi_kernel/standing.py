@@ -89,8 +89,10 @@ class Standings:
         return known.standing
 
     def known(self, org: str) -> Standing:
-        """The same without waiting: what was last looked up, else the defaults."""
+        """The same without waiting: what was last looked up, else the defaults. What is old is looked up meanwhile."""
         known = self._known.get(org)
+        if self._repositories is not None and (known is None or self._clock() - known.at >= _FRESH_S / 2):
+            self._start(org)
         return self._plain(org) if known is None else known.standing
 
     def forget(self, org: str) -> None:

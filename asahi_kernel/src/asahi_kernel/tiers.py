@@ -5,17 +5,17 @@ Each is a protocol of its own, looked for once while the gateway opens.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from asahi_kernel.protocols import EvictingTier
-from asahi_kernel.types import Completion
+from asahi_kernel.protocols import CacheTier, EvictingTier
+from asahi_kernel.types import Completion, Request
 
 if TYPE_CHECKING:
-    from asahi_kernel.types import Principal, Request
+    from asahi_kernel.types import Hit, Principal
 
 #: How much of a question is kept beside its answer, for people to recognise it by.
 PREVIEW = 120
@@ -39,11 +39,34 @@ class CacheRow(Struct, frozen=True, kw_only=True):
 
 class TierStats(Struct, frozen=True):
     """What a tier holds of one org, and where: `memory`, or the name of the server that keeps it. Large holdings may be
-    estimated from a sample."""
+    estimated from a sample. `more` is what else there is to tell of this kind of tier."""
 
     entries: int
     bytes: int
     backend: str
+    more: Mapping[str, Any] = {}
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """A part of a request, as a request of its own. `key` is a fingerprint of everything that shapes its result."""
+
+    step_id: str
+    step_type: Literal["summarize", "extract", "classify", "answer", "compare"]
+    request: Request
+    key: bytes
+    intent: str = ""
+    document_id: str | None = None
+
+
+class Plan(Protocol):
+    """How one request is answered in steps. `following` gives those that can be done now, none when all are done;
+    `last` says whether a step's result is the answer itself; `compose` makes the answer of all results."""
+
+    total: int
+
+    def following(self, results: Mapping[str, Completion]) -> Sequence[Step]: ...
+    def last(self, step: Step) -> bool: ...
+    def compose(self, results: Mapping[str, Completion]) -> Completion: ...
 
 
 @runtime_checkable
@@ -84,6 +107,16 @@ class GuardedTier(Protocol):
 
     @property
     def resting(self) -> bool: ...
+
+
+@runtime_checkable
+class StepwiseTier(CacheTier, Protocol):
+    """A tier that splits requests into steps, and keeps the results of steps instead of answers: its `get` and `put` do
+    nothing. The pipeline walks through a `plan`, which is None for a request that is not for this tier."""
+
+    def plan(self, request: Request, principal: Principal) -> Plan | None: ...
+    async def find(self, step: Step, principal: Principal) -> Hit | None: ...
+    async def keep(self, step: Step, principal: Principal, result: Completion) -> None: ...
 
 
 def preview(request: Request) -> str:

@@ -5,16 +5,33 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
+from asahi_kernel.answer import StepNote
 from asahi_kernel.identity import new_id
 from asahi_kernel.journal import Receipt
 from asahi_kernel.records import Attempt, Lookup
 from asahi_kernel.types import Candidate, Findings, Hit, Required, Verdict
 
+if TYPE_CHECKING:
+    from asahi_kernel.stepping import Walk
+
+
+class Purse:
+    """What a request holds and has under way, over all its calls, in nUSD and attempts. `unheard` has, for each part of
+    the request, the calls whose outcome nobody has heard yet."""
+
+    __slots__ = ("held", "unheard")
+
+    def __init__(self) -> None:
+        self.held = 0
+        self.unheard: dict[int, tuple[Attempt, ...]] = {}
+
 
 class Trace:
     """Written by the pipeline as it goes, read once when the request is settled. Times are in milliseconds, `started`
-    in seconds of the performance counter. `spare` is an entry that this request renews early, for if that fails."""
+    in seconds of the performance counter. `spare` is an entry that this request renews early, for if that fails,
+    `walk` its way through steps."""
 
     __slots__ = (
         "_mark",
@@ -30,6 +47,7 @@ class Trace:
         "lookups",
         "model",
         "overhead",
+        "purse",
         "ranked",
         "receipt",
         "relaxed",
@@ -40,8 +58,10 @@ class Trace:
         "rules",
         "spare",
         "started",
+        "steps",
         "timestamp",
         "ttft_ms",
+        "walk",
         "warnings",
     )
 
@@ -71,6 +91,28 @@ class Trace:
         self.warnings: list[str] = []
         self.ttft_ms: float | None = None
         self.receipt = Receipt()
+        self.purse = Purse()
+        self.walk: Walk | None = None
+        self.steps: tuple[StepNote, ...] = ()
+
+    def branch(self) -> Trace:
+        """The trace of one step among several: routed by itself, while what it pays is the whole request's."""
+        part = Trace(self.route, self.request_id)
+        part.started, part.timestamp = self.started, self.timestamp
+        part.attempts, part.warnings, part.overhead = self.attempts, self.warnings, self.overhead
+        part.receipt, part.purse = self.receipt, self.purse
+        return part
+
+    def join(self, part: Trace) -> None:
+        """What a step has done is done by the request; how it was routed is told of the last step."""
+        self.dispatched |= part.dispatched
+        self.reserved |= part.reserved
+        self.inexact |= part.inexact
+        self.model = part.model or self.model
+        self.ttft_ms = part.ttft_ms if self.ttft_ms is None else self.ttft_ms
+        self.candidates, self.ranked, self.rules = part.candidates, part.ranked, part.rules
+        self.relaxed, self.findings, self.required = part.relaxed, part.findings, part.required
+        self.purse.unheard.pop(id(part), None)
 
     def mark(self, stage: str) -> None:
         """All time since the last mark went to this stage."""

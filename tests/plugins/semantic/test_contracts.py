@@ -12,7 +12,7 @@ from tests.plugins.semantic.kit import LOCAL
 
 import asahi_semantic
 from asahi_kernel import PluginError
-from asahi_kernel.testing import CacheTierContract, EmbedderContract, VectorStoreContract
+from asahi_kernel.testing import CacheTierContract, EmbedderContract, StepwiseTierContract, VectorStoreContract
 from asahi_semantic.framing import Log
 from asahi_semantic.shelf import Shelf
 from asahi_semantic.store import NumpyStore
@@ -20,7 +20,7 @@ from asahi_semantic.wordpiece import WordPiece, split
 
 (LOCAL_FACTORY,) = asahi_semantic.register_embedders()
 (NUMPY_FACTORY,) = asahi_semantic.register_vector_stores()
-(TIER_FACTORY,) = asahi_semantic.register_cache_tiers()
+TIER_FACTORY, STEPS_FACTORY = asahi_semantic.register_cache_tiers()
 
 
 class TestLocalEmbedder(EmbedderContract):
@@ -35,6 +35,10 @@ class TestNumpyStore(VectorStoreContract):
 class TestNumpyStoreInMemory(VectorStoreContract):
     factory = NUMPY_FACTORY
     survives = False
+
+
+class TestIntermediateTier(StepwiseTierContract):
+    factory = STEPS_FACTORY
 
 
 class TestSemanticTier(CacheTierContract):

@@ -29,6 +29,10 @@ log = logging.getLogger(__name__)
 THUMBS = {"up": 5.0, "down": 1.0}
 
 
+#: Tiers whose wrong answer may be known under other ids too: the exact one's elsewhere, and the steps of one in steps.
+_OF_MANY = frozenset({1, 3})
+
+
 class Feedback(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The body: which request, and at least one of the three judgements."""
 
@@ -50,7 +54,7 @@ def feedback_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
         event = await _find(gateway, principal.org, given.request_id)
         if given.cache_wrong and event.cache_entry_id is not None:
             await forget(gateway, principal.org, event.cache_entry_id)
-            if event.cache_tier == 1:
+            if event.cache_tier in _OF_MANY:
                 await forget_copies(gateway, principal.org)
         quality = THUMBS[given.thumb] if given.thumb else given.rating
         if quality is not None and not given.cache_wrong and event.status == "ok":

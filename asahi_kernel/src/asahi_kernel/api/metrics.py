@@ -11,9 +11,9 @@ from litestar.params import FromQuery
 
 from asahi_kernel.api.access import principal_of
 from asahi_kernel.api.stored import stored
+from asahi_kernel.asking import clocked, note_fault
 from asahi_kernel.errors import Invalid
 from asahi_kernel.money import dollars
-from asahi_kernel.pipeline import clocked, note_fault
 from asahi_kernel.records import Totals
 from asahi_kernel.tiers import ListingTier
 

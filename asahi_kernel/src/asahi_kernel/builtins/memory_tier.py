@@ -38,9 +38,12 @@ class MemoryTier:
 
     local = True
     exact = True
-    tier: Literal[1, 2, 3] = 1
+    tier: Literal[1, 2, 3]
 
-    def __init__(self, settings: Cache, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, settings: Cache, clock: Callable[[], float] = time.monotonic, tier: Literal[1, 2, 3] = 1
+    ) -> None:
+        self.tier = tier
         self._settings = settings
         self._clock = clock
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
@@ -61,7 +64,7 @@ class MemoryTier:
         entry.hits += 1
         return Hit(
             completion=entry.completion,
-            tier=1,
+            tier=self.tier,
             entry_id=entry.entry_id,
             age_s=now - entry.created,
             user=entry.user,
@@ -113,7 +116,7 @@ class MemoryTier:
             if entry is None or entry.entry_id != entry_id or (before is not None and entry_id >= before):
                 continue
             yield CacheRow(
-                tier=1,
+                tier=self.tier,
                 key=key.hex(),
                 entry_id=entry_id,
                 completion=entry.completion,

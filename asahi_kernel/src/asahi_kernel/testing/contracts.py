@@ -15,6 +15,7 @@ from asahi_kernel.factory import Factory
 from asahi_kernel.gateway import Gateway
 from asahi_kernel.protocols import EvictingTier
 from asahi_kernel.settings import Settings
+from asahi_kernel.standing import Standings
 from asahi_kernel.testing.samples import ASK, EMBEDDING_MODEL, HERE, PARIS, THERE, candidate, event
 from asahi_kernel.types import Embedded, Model, Principal, Request, Verdict
 from asahi_kernel.vault import ephemeral
@@ -37,6 +38,7 @@ class Contract:
     def gateway(self) -> Gateway:
         gateway = Gateway(Settings(profile="development"))
         gateway.vault = ephemeral()
+        gateway.standings = Standings(None, gateway.settings.governance.default_policy)
         return gateway
 
     @pytest.fixture

@@ -31,7 +31,7 @@ def account(answer: Answer) -> Account:
         baseline_cost=dollars(bill.baseline_cost),
         saved=dollars(bill.saved) if bill.price_known else None,
         cache=answer.cache_status,
-        cache_tier=0 if hit is None else hit.tier,
+        cache_tier=answer.tier,
         similarity=None if hit is None else hit.similarity,
         routing_reason=answer.route.reason,
         warnings=answer.warnings,

@@ -9,7 +9,7 @@ from math import ceil
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from asahi_kernel.answer import Alternative, Answer
+from asahi_kernel.answer import Alternative, Answer, StepNote
 from asahi_kernel.errors import AsahiError
 from asahi_kernel.money import dollars
 
@@ -45,6 +45,16 @@ class Cache(Struct, frozen=True, kw_only=True):
     cached_query: str | UnsetType = UNSET
     steps_reused: int | UnsetType = UNSET
     steps_total: int | UnsetType = UNSET
+
+
+class StepTold(Struct, frozen=True, kw_only=True):
+    """One step of an answer that was made in several; its cost now in dollars."""
+
+    step_id: str
+    step_type: str
+    reused: bool
+    model: str
+    cost: float | None
 
 
 class Reply(Struct, frozen=True, kw_only=True):
@@ -87,7 +97,7 @@ class Reply(Struct, frozen=True, kw_only=True):
     optimization_techniques: tuple[str, ...]
     optimization: None
     features_used: tuple[str, ...]
-    steps: tuple[str, ...]
+    steps: tuple[StepTold, ...]
     latency_ms: float
     ttft_ms: float | None
     latency_breakdown: Mapping[str, float]
@@ -180,12 +190,12 @@ def _reply(answer: Answer, text: str | UnsetType) -> Reply:
         price_known=bill.price_known,
         saved_by={technique: dollars(amount) for technique, amount in bill.saved_by.items()},
         cache_hit=hit is not None,
-        cache_tier=0 if hit is None else hit.tier,
+        cache_tier=answer.tier,
         cache=_cache(answer),
         optimization_techniques=answer.techniques,
         optimization=None,
         features_used=(),
-        steps=(),
+        steps=tuple(map(_step, answer.steps)),
         latency_ms=answer.latency_ms,
         ttft_ms=answer.ttft_ms,
         latency_breakdown={**STAGES, **answer.breakdown, "total": answer.latency_ms},
@@ -204,12 +214,27 @@ def _option(other: Alternative) -> Option:
     )
 
 
+def _step(step: StepNote) -> StepTold:
+    return StepTold(
+        step_id=step.step_id, step_type=step.step_type, reused=step.reused, model=step.model, cost=dollars(step.cost)
+    )
+
+
 def _cache(answer: Answer) -> Cache:
-    hit = answer.hit
+    hit, steps = answer.hit, answer.steps
+    reused = sum(step.reused for step in steps) if steps else UNSET
+    total = len(steps) if steps else UNSET
     if hit is None:
-        return Cache(hit=False, tier=0)
-    similarity = UNSET if hit.similarity is None else hit.similarity
-    return Cache(hit=True, tier=hit.tier, similarity=similarity, entry_id=hit.entry_id, age_s=hit.age_s)
+        return Cache(hit=False, tier=answer.tier, steps_reused=reused, steps_total=total)
+    return Cache(
+        hit=True,
+        tier=hit.tier,
+        similarity=UNSET if hit.similarity is None else hit.similarity,
+        entry_id=hit.entry_id,
+        age_s=hit.age_s,
+        steps_reused=reused,
+        steps_total=total,
+    )
 
 
 def _percent(answer: Answer) -> float | None:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from asahi_kernel import Factory, hookimpl
-from asahi_semantic.config import LocalConfig, NumpyConfig, SemanticConfig
+from asahi_semantic.config import IntermediateConfig, LocalConfig, NumpyConfig, SemanticConfig
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
@@ -26,7 +26,10 @@ def register_vector_stores() -> Iterable[Factory[VectorStore, Any]]:
 
 @hookimpl
 def register_cache_tiers() -> Iterable[Factory[CacheTier, Any]]:
-    return (Factory("semantic", SemanticConfig, open_semantic),)
+    return (
+        Factory("semantic", SemanticConfig, open_semantic),
+        Factory("intermediate", IntermediateConfig, open_intermediate),
+    )
 
 
 @asynccontextmanager
@@ -51,4 +54,12 @@ async def open_semantic(config: SemanticConfig, gateway: Gateway) -> AsyncIterat
     from asahi_semantic.opening import opened
 
     async with opened(config, gateway) as tier:
+        yield tier
+
+
+@asynccontextmanager
+async def open_intermediate(config: IntermediateConfig, gateway: Gateway) -> AsyncIterator[CacheTier]:
+    from asahi_semantic.opening import stepwise
+
+    async with stepwise(config, gateway) as tier:
         yield tier

@@ -1,4 +1,4 @@
-"""The tables `cache_tiers.semantic` and `vector_stores.numpy`."""
+"""The tables `cache_tiers.semantic`, `cache_tiers.intermediate` and `vector_stores.numpy`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,17 @@ class NumpyConfig(Config, frozen=True):
 
     path: str | None = None
     index_from: Count = 10_000
+
+
+class IntermediateConfig(Config, frozen=True):
+    """Requests that are answered in steps. `shapes` are the kinds that are split: a shape that lowers the quality of
+    your answers should be left out."""
+
+    enabled: bool = True
+    shapes: tuple[Literal["comparison", "questions", "document"], ...] = ("questions", "document", "comparison")
+    max_steps: Annotated[int, Meta(ge=2, le=10)] = 10
+    min_document_tokens: Count = 1_500
+    ttl_seconds: Count = 86_400
 
 
 class SemanticConfig(Config, frozen=True):

@@ -10,15 +10,19 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from asahi_kernel import ConfigError, Request
 from asahi_kernel.background import repeated
+from asahi_kernel.builtins.memory_tier import MemoryTier
 from asahi_kernel.money import per_million
 from asahi_kernel.protocols import LocalPart
 from asahi_kernel.recheck import recheck
 from asahi_semantic import store as numpy_store
-from asahi_semantic.config import NumpyConfig, SemanticConfig
+from asahi_semantic.config import IntermediateConfig, NumpyConfig, SemanticConfig
 from asahi_semantic.embedder import LocalEmbedder, load
 from asahi_semantic.framing import claim
+from asahi_semantic.intermediate import IntermediateTier
 from asahi_semantic.keeping import Keeper, Notices
 from asahi_semantic.parts import Parts
 from asahi_semantic.thresholds import IDENTITY, Scale
@@ -27,6 +31,7 @@ from asahi_semantic.verifier import prior
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
+    from asahi_kernel.protocols import CacheTier
 
 log = logging.getLogger(__name__)
 FOLDER = "data/vectors"
@@ -70,6 +75,23 @@ async def opened(config: SemanticConfig, gateway: Gateway) -> AsyncIterator[Sema
         await tier.load()
         sweep = repeated("cache.semantic.sweep", tier.expire, cache.cleanup_interval_seconds, gateway.faults)
         await stack.enter_async_context(sweep)
+        yield tier
+
+
+@asynccontextmanager
+async def stepwise(config: IntermediateConfig, gateway: Gateway) -> AsyncIterator[IntermediateTier]:
+    """The tier of steps: in this process, and in the exact tier where other workers share that."""
+    cache = msgspec.structs.replace(gateway.settings.cache, ttl_seconds=config.ttl_seconds)
+
+    def shared() -> CacheTier | None:
+        return next((tier for tier in gateway.exact_tiers.values() if not isinstance(tier, LocalPart)), None)
+
+    def wanted(org: str) -> bool:
+        return gateway.standings.known(org).preferences.cache.t3_enabled
+
+    tier = IntermediateTier(config, MemoryTier(cache, tier=3), gateway.salts.of, shared=shared, wanted=wanted)
+    seconds = gateway.settings.cache.cleanup_interval_seconds
+    async with repeated("cache.intermediate.sweep", tier.expire, seconds, gateway.faults):
         yield tier
 
 
