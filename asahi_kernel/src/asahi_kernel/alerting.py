@@ -50,6 +50,24 @@ def alert(
     gateway.detach(_keep(gateway, found))
 
 
+def resolve(gateway: Gateway, org: str, metric: str) -> None:
+    """Soon mark the open alert of a metric as over, if there is one."""
+    gateway.detach(_resolve(gateway, org, metric))
+
+
+async def _resolve(gateway: Gateway, org: str, metric: str) -> None:
+    if not isinstance(gateway.storage, Governing):
+        return
+    try:
+        async with asyncio.timeout(_STORAGE_S):
+            alerts = gateway.storage.repositories.alerts
+            if (found := await alerts.open_of(org, metric)) is not None:
+                await alerts.resolve(org, found.alert_id, datetime.now(UTC))
+    except Exception as error:  # noqa: BLE001 - it stays open until somebody looks
+        gateway.faults["alerts.storage"] += 1
+        log.warning("an alert could not be resolved (%s)", type(error).__name__)
+
+
 async def _keep(gateway: Gateway, found: Alert) -> None:
     if not isinstance(gateway.storage, Governing):
         return

@@ -15,6 +15,7 @@ from asahi_kernel.choice import TECHNIQUES
 from asahi_kernel.clearing import chosen
 from asahi_kernel.errors import Invalid
 from asahi_kernel.money import dollars
+from asahi_kernel.records import Event, EventQuery
 from asahi_kernel.repositories import Governing
 from asahi_kernel.tiers import CacheRow, ListingTier, TierStats
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
     from asahi_kernel.records import Totals
 
+_PAGE, _PAGES = 500, 20
 Sort: TypeAlias = Literal["created_at", "hits", "size"]
 
 
@@ -127,6 +129,7 @@ async def summary(gateway: Gateway, org: str, totals: Totals, *, money: bool) ->
             "entries": stats.entries if stats else None,
             "bytes": stats.bytes if stats else None,
             "cost_saved": dollars(totals.saved_by.get(TECHNIQUES[number], 0)) if money else None,
+            **(stats.more if stats else {}),
         }
         backends[f"t{number}"] = stats.backend if stats else name
         used = None if used is None or stats is None else used + stats.bytes
@@ -137,6 +140,36 @@ async def summary(gateway: Gateway, org: str, totals: Totals, *, money: bool) ->
         "storage_bytes": used,
         "storage_limit_bytes": gateway.settings.cache.max_bytes if bounded else None,
         "backend": backends,
+    }
+
+
+async def wronged(gateway: Gateway, org: str) -> list[dict[str, Any]]:
+    """The requests that were served an entry which a recheck or a person has found to be wrong: of the last 10,000
+    semantic hits, newest first."""
+    if not isinstance(gateway.storage, Governing):
+        return []
+    labels = await gateway.storage.repositories.labels.of_org(org)
+    wrong = {label.entry_id: label.source for label in labels if not label.correct}
+    found: list[dict[str, Any]] = []
+    query = EventQuery(tier=2, limit=_PAGE)
+    for _ in range(_PAGES if wrong else 0):
+        page = await gateway.storage.events.newest(org, query)
+        found += [_wronged(event, wrong[event.cache_entry_id]) for event in page if event.cache_entry_id in wrong]
+        if len(page) < _PAGE:
+            break
+        query = EventQuery(tier=2, limit=_PAGE, before=page[-1].request_id)
+    return found
+
+
+def _wronged(event: Event, source: str) -> dict[str, Any]:
+    return {
+        "request_id": event.request_id,
+        "timestamp": event.timestamp,
+        "user_id": event.user_id,
+        "task_type": event.task_type,
+        "entry_id": event.cache_entry_id,
+        "similarity": event.cache_similarity,
+        "found_by": source,
     }
 
 

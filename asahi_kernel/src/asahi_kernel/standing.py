@@ -36,12 +36,14 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Standing(Struct, frozen=True, kw_only=True):
-    """`policy` is the operator's default where the org has none; that one has version 0."""
+    """`policy` is the operator's default where the org has none; that one has version 0. `preferences_version` is 0
+    while the org has never said any: then what the file says holds."""
 
     org: str
     policy: OrgPolicy
     profile: ComplianceProfile | None = None
     preferences: Preferences = Preferences()
+    preferences_version: int = 0
     tenant: Tenant | None = None
 
 
@@ -136,6 +138,7 @@ class Standings:
             policy=policy or self._policy(org),
             profile=profile,
             preferences=preferences.read(wanted.body) if wanted is not None else Preferences(),
+            preferences_version=wanted.version if wanted is not None else 0,
             tenant=tenant,
         )
         self._known[org] = _Known(standing, began)

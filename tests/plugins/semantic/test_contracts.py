@@ -12,7 +12,7 @@ from tests.plugins.semantic.kit import LOCAL
 
 import asahi_semantic
 from asahi_kernel import PluginError
-from asahi_kernel.testing import CacheTierContract, EmbedderContract, StepwiseTierContract, VectorStoreContract
+from asahi_kernel.testing import EmbedderContract, ListingTierContract, StepwiseTierContract, VectorStoreContract
 from asahi_semantic.framing import Log
 from asahi_semantic.shelf import Shelf
 from asahi_semantic.store import NumpyStore
@@ -41,7 +41,8 @@ class TestIntermediateTier(StepwiseTierContract):
     factory = STEPS_FACTORY
 
 
-class TestSemanticTier(CacheTierContract):
+class TestSemanticTier(ListingTierContract):
+    backend = "numpy"
     factory = TIER_FACTORY
     tier = 2
 

@@ -162,3 +162,24 @@ async def test_a_wrong_mark_is_remembered_as_a_lesson(tmp_path: Path) -> None:
     assert worker.tier.precision("here") == precision
     assert np.allclose(worker.tier._tenant("here").verifier.weights, weights)
     worker.stop()
+
+
+async def test_a_clear_reaches_every_worker_and_holds_for_answers_under_way(tmp_path: Path) -> None:
+    """CM-1 and CM-2: the org is cleared at one worker; the other has entries, and an answer still to come."""
+    one, other = Worker(tmp_path), Worker(tmp_path)
+    for principal in (HERE, THERE):
+        await one.tier.put(b"1", ask(PASSWORD), principal, say("Click reset."))
+    assert await one.tier.get(b"2", ask("Where is my parcel now?"), HERE) is None
+    assert await other.tier.clear("here") == 0
+    await one.tier.put(b"2", ask("Where is my parcel now?"), HERE, say("On its way."))
+    assert await one.tier.entries("here") == []
+    assert len(await one.tier.entries("there")) == 1
+    one.tier._clock.now += 1
+    await one.tier.put(b"3", ask(PASSWORD), HERE, say("Click reset."))
+    one.stop()
+    one = Worker(tmp_path)
+    one.tier._clock.now += 1
+    await one.tier.load()
+    assert await one.tier.get(b"4", ask(PASSWORD), HERE) is not None
+    one.stop()
+    other.stop()

@@ -67,12 +67,14 @@ def _changing(gateway: Gateway) -> list[HTTPRouteHandler]:
 
 def _telling(gateway: Gateway) -> list[HTTPRouteHandler]:
     @get("/cache/stats", opt={"permission": "view_metrics"}, tags=["cache"])
-    async def stats(request: Request[Any, Any, Any]) -> dict[str, Any]:
-        """Hits, misses, entries, bytes and money saved of each tier. Money is null without view_cost."""
+    async def stats(request: Request[Any, Any, Any], wrong: FromQuery[bool] = False) -> dict[str, Any]:
+        """Hits, misses, entries, bytes and money saved of each tier; with `wrong` the requests, newest first, that got
+        a stored answer which was found to be wrong later. Money is null without view_cost."""
         principal = principal_of(request)
         await gateway.journal.catch_up()
         totals = await stored(gateway, gateway.storage.events.totals(principal.org, None))
-        return await listing.summary(gateway, principal.org, totals, money="view_cost" in principal.permissions)
+        told = await listing.summary(gateway, principal.org, totals, money="view_cost" in principal.permissions)
+        return told | {"wrong": await stored(gateway, listing.wronged(gateway, principal.org))} if wrong else told
 
     @get("/cache/entries", opt={"permission": "manage_policy"}, tags=["cache"])
     async def entries(

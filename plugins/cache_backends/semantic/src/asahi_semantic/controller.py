@@ -70,6 +70,11 @@ class Controller:
         self.served = self.labels = self.labelled_hits = self.false_hits = 0
         self._checked = self._mistaken = 0
 
+    def rebind(self, bound: float) -> None:
+        """Hold what was learnt against another bound."""
+        self.bound = bound
+        self._bar = None
+
     def allows(self, chance: float) -> bool:
         """Whether an answer of this certainty may be served now."""
         return self.labels >= ENOUGH and self.state != "breached" and _bin(chance) >= self._lowest()

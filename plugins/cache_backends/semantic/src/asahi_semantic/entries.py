@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import islice
 
 from msgspec import Struct
 
 from asahi_kernel import Completion
+from asahi_kernel.tiers import PREVIEW, CacheRow
 from asahi_semantic.facts import Facts
+
+#: A vector of 256 floats, the entry, its facts, its completion and its places in four dictionaries.
+_AROUND = 5_200
 
 
 class Record(Struct):
@@ -46,6 +51,7 @@ class Entries:
         self._most = most
         self._orgs: dict[str, OrderedDict[str, Entry]] = {}
         self._aliases: dict[tuple[str, bytes], str] = {}
+        self._hits: dict[str, int] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._orgs.values()))
@@ -84,14 +90,42 @@ class Entries:
 
     def used(self, entry: Entry) -> None:
         self._orgs[entry.org].move_to_end(entry.entry_id)
+        self._hits[entry.entry_id] = self.hits(entry) + 1
+
+    def hits(self, entry: Entry) -> int:
+        """How often it was served by this process."""
+        return self._hits.get(entry.entry_id, 0)
 
     def drop(self, entry: Entry) -> bool:
         """Forget an entry."""
         entries = self._orgs.get(entry.org, OrderedDict())
         if entries.pop(entry.entry_id, None) is None:
             return False
+        self._hits.pop(entry.entry_id, None)
         if self._aliases.get((entry.org, entry.alias)) == entry.entry_id:
             del self._aliases[entry.org, entry.alias]
         if not entries:
             del self._orgs[entry.org]
         return True
+
+
+def size(entry: Entry) -> int:
+    """Bytes that an entry takes in memory, by estimate: its texts, its vector, and what Python needs around them."""
+    texts = (entry.text, entry.completion.text)
+    return sum(len(text) if text.isascii() else 4 * len(text) for text in texts) + _AROUND
+
+
+def row_of(entry: Entry, hits: int) -> CacheRow:
+    """As its org may see it."""
+    return CacheRow(
+        tier=2,
+        key=entry.alias.hex(),
+        entry_id=entry.entry_id,
+        completion=entry.completion,
+        size_bytes=size(entry),
+        created_at=datetime.fromtimestamp(entry.created, UTC),
+        expires_at=datetime.fromtimestamp(entry.expires, UTC),
+        hits=hits,
+        query=entry.text[:PREVIEW],
+        user=entry.user,
+    )

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Kind: TypeAlias = Literal["miss", "hit", "audit"]
+#: Org, entry or None for all there were, and when that was said in seconds since the epoch.
+Notice: TypeAlias = tuple[str, str | None, float]
 
 TABLE, COLUMN = "semantic_entries", "entry"
 #: Labels that are kept: more than the controllers remember.
@@ -127,7 +129,12 @@ class Keeper:
         if self._notices is not None:
             self._notices.tell(org, entry_id)
 
-    def heard(self) -> list[tuple[str, str]]:
+    def tell_all(self, org: str, moment: float) -> None:
+        """Let them know that all that an org had at that time must go."""
+        if self._notices is not None:
+            self._notices.tell(org, None, moment)
+
+    def heard(self) -> list[Notice]:
         """What others were told to forget since the last time."""
         return self._notices.heard() if self._notices is not None else []
 
@@ -184,19 +191,25 @@ class Notices:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         self._seen = 0
 
-    def tell(self, org: str, entry_id: str) -> None:
-        os.write(self._file, msgspec.json.encode((org, entry_id)) + b"\n")
+    def tell(self, org: str, entry_id: str | None, moment: float = 0.0) -> None:
+        os.write(self._file, msgspec.json.encode((org, entry_id, moment)) + b"\n")
 
-    def heard(self) -> list[tuple[str, str]]:
+    def heard(self) -> list[Notice]:
         size = os.fstat(self._file).st_size
         if size <= self._seen:
             return []
         whole, _, _ = os.pread(self._file, size - self._seen, self._seen).rpartition(b"\n")
         self._seen += len(whole) + 1 if whole else 0
-        return [msgspec.json.decode(line, type=tuple[str, str]) for line in whole.splitlines() if line]
+        return [_notice(line) for line in whole.splitlines() if line]
 
     def close(self) -> None:
         os.close(self._file)
+
+
+def _notice(line: bytes) -> Notice:
+    """Those of an older version name no time."""
+    org, entry_id, *moment = msgspec.json.decode(line)
+    return org, entry_id, moment[0] if moment else 0.0
 
 
 def _teach(tenant: Tenant, label: Told) -> None:

@@ -28,6 +28,8 @@ from asahi_semantic.parts import Parts
 from asahi_semantic.thresholds import IDENTITY, Scale
 from asahi_semantic.tier import SemanticTier
 from asahi_semantic.verifier import prior
+from asahi_semantic.watching import Watch
+from asahi_semantic.wishes import of_org
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
@@ -69,6 +71,8 @@ async def opened(config: SemanticConfig, gateway: Gateway) -> AsyncIterator[Sema
             classify=lambda request: _task(gateway, request),
             recheck=lambda request, principal, model: recheck(gateway, request, principal, model, "semantic_cache"),
             detach=gateway.detach,
+            wanted=lambda org: of_org(config, gateway.standings.known(org)),
+            found_out=Watch(gateway, lambda org: tier.precision(org)),
             ttl_s=cache.ttl_seconds,
             ttl_jitter=cache.ttl_jitter,
         )
@@ -122,6 +126,7 @@ async def _parts(config: SemanticConfig, gateway: Gateway, where: Path | None, s
         vectors,
         embedder if isinstance(embedder, LocalEmbedder) else local,
         name=config.embedder,
+        store_name=config.vector_store,
         price=per_million((price or 0.0) * 1_000),
         embed_ms=config.embed_timeout_ms,
         store_ms=config.store_timeout_ms,

@@ -48,6 +48,7 @@ class Parts:
         local: LocalEmbedder,
         *,
         name: str = "local",
+        store_name: str = "numpy",
         price: int = 0,
         embed_ms: int = 200,
         store_ms: int = 100,
@@ -59,6 +60,7 @@ class Parts:
         self._local = local
         self._spare = NumpyStore(None)
         self._price = price
+        self.name, self.store_name = name, store_name
         self._name = f"{name}:{getattr(embedder, 'version', '1')}"
         self._embed_s, self._store_s = embed_ms / 1e3, store_ms / 1e3
         self._fault = fault

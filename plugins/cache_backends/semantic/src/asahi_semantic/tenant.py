@@ -20,6 +20,7 @@ class Tenant:
 
     def __init__(self, prior: Prior, config: SemanticConfig) -> None:
         self._config = config
+        self._bound = config.max_error_rate
         self.verifier = Verifier(prior)
         self.controllers: dict[str, Controller] = {}
 
@@ -27,9 +28,16 @@ class Tenant:
         """The task's own."""
         found = self.controllers.get(task)
         if found is None:
-            found = Controller(self._config.max_error_rate, basis=self._config.error_basis)
+            found = Controller(self._bound, basis=self._config.error_basis)
             self.controllers[task] = found
         return found
+
+    def bind(self, bound: float) -> None:
+        """Promise another bound from now on; what was learnt stays."""
+        if bound != self._bound and bound > 0:
+            self._bound = bound
+            for controller in self.controllers.values():
+                controller.rebind(bound)
 
     def recheck_share(self, task: str) -> float:
         """The chance that the next served hit is answered again."""

@@ -6,31 +6,34 @@ import logging
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
-
-from msgspec import Struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from asahi_kernel import Completion, Hit, Match, Principal, Request
 from asahi_kernel.identity import new_id
+from asahi_kernel.tiers import CacheRow, TierStats
 from asahi_semantic.admission import alias, frame, refusal
-from asahi_semantic.entries import Entries, Entry, Record
-from asahi_semantic.facts import Facts, find
+from asahi_semantic.entries import Entries, Entry, Record, row_of, size
+from asahi_semantic.facts import find
 from asahi_semantic.guards import veto
 from asahi_semantic.judge import equal
 from asahi_semantic.keeping import Keeper
-from asahi_semantic.parts import Parts, Place
+from asahi_semantic.looking import Asked, Candidate, Outlook
+from asahi_semantic.parts import Parts
+from asahi_semantic.precision import told
 from asahi_semantic.tenant import Tenant
 from asahi_semantic.thresholds import Scale, floor, least_chance
 from asahi_semantic.verifier import FAR, Pair, Prior, features
+from asahi_semantic.wishes import Wanted, Wishes, of_file
 
 if TYPE_CHECKING:
     from asahi_semantic.config import SemanticConfig
     from asahi_semantic.controller import Precision
-    from asahi_semantic.verifier import Floats
 
 Recheck: TypeAlias = Callable[[Request, Principal, str], Awaitable[Completion | None]]
 Detach: TypeAlias = Callable[[Coroutine[Any, Any, None]], object]
+#: Told of each served answer that was found out: org, task, what was served, right or not, who said so.
+FoundOut: TypeAlias = Callable[[str, str, Candidate, bool, Literal["recheck", "feedback"]], None]
 
 log = logging.getLogger(__name__)
 
@@ -42,38 +45,11 @@ _SPARE = 4
 _NEAR = 0.5
 
 
-class Asked(Struct, frozen=True, kw_only=True):
-    """A request as this tier sees it."""
-
-    org: str
-    text: str
-    frame: bytes
-    alias: bytes
-    facts: Facts
-    task: str
-    place: Place
-
-
-class Candidate(Struct, frozen=True, kw_only=True):
-    """The nearest entry that no guard stopped; `refused` says why it may not be served, or nothing."""
-
-    entry: Entry
-    similarity: float
-    row: Floats
-    chance: float
-    refused: str
-
-
-class Outlook(Struct, frozen=True):
-    """What a look-up that missed left for the answer that is to come."""
-
-    asked: Asked
-    candidate: Candidate | None
-
-
 class SemanticTier:
     """Serves only what passes the guards, the similarity floor, the money test, and a controller that has seen enough
     to promise the error bound. Everything else it only compares with the answer that comes instead."""
+
+    tier: Literal[1, 2, 3] = 2
 
     def __init__(
         self,
@@ -86,6 +62,8 @@ class SemanticTier:
         classify: Callable[[Request], str] = lambda request: request.terms.task_type or "general",
         recheck: Recheck | None = None,
         detach: Detach | None = None,
+        wanted: Wanted | None = None,
+        found_out: FoundOut | None = None,
         ttl_s: float = 86_400,
         ttl_jitter: float = 0.05,
         clock: Callable[[], float] = time.time,
@@ -99,6 +77,9 @@ class SemanticTier:
         self._classify = classify
         self._recheck = recheck
         self._detach = detach
+        self._wanted: Wanted = wanted or (lambda org: of_file(config))
+        self._found_out = found_out
+        self._cleared: dict[str, float] = {}
         self._ttl_s, self._ttl_jitter = ttl_s, ttl_jitter
         self._clock, self._draw = clock, draw
         self._entries = Entries(config.max_entries)
@@ -111,7 +92,8 @@ class SemanticTier:
 
     async def get(self, key: bytes, request: Request, principal: Principal) -> Hit | None:
         await self._listen()
-        if reason := self._inadmissible(request):
+        began = self._clock()
+        if reason := self._inadmissible(request, principal.org):
             self._miss(reason)
             return None
         exact = self._exact(request, principal)
@@ -122,7 +104,7 @@ class SemanticTier:
         tenant.controller(asked.task).asked()
         candidate = await self._candidate(asked, request, tenant)
         if candidate is None or candidate.refused:
-            self._await_answer(key, Outlook(asked, candidate))
+            self._await_answer(key, Outlook(asked, candidate, began))
             self._miss(candidate.refused if candidate else "nothing near")
             return None
         self._serve(asked, candidate, tenant, request, principal)
@@ -131,7 +113,9 @@ class SemanticTier:
     async def put(self, key: bytes, request: Request, principal: Principal, completion: Completion) -> None:
         await self._listen()
         outlook = self._pending.pop(key, None)
-        if self._inadmissible(request):
+        if self._inadmissible(request, principal.org):
+            return
+        if outlook is not None and outlook.began <= self._cleared.get(principal.org, 0.0):
             return
         asked = outlook.asked if outlook is not None else await self._look(request, principal)
         candidate = outlook.candidate if outlook is not None else None
@@ -143,23 +127,40 @@ class SemanticTier:
         await self._keep(asked, principal, completion, same)
 
     async def clear(self, org: str) -> int:
-        return await self._forget(list(self._entries.of(org)), tell=True)
+        """Here and, as soon as they hear of it, in the other workers; no answer to an older question is kept."""
+        self._cleared[org] = now = self._clock()
+        self._keeper.tell_all(org, now)
+        return await self._forget(self._entries.of(org))
 
     async def evict(self, org: str, entry_id: str) -> bool:
         """Forget an entry whose answer was wrong for somebody, and learn from it."""
         self._keeper.tell(org, entry_id)
         served = self._served.pop((org, entry_id), None)
         if served is not None:
-            self._audited(org, *served, False, 1.0)
+            self._audited(org, *served, False, 1.0, "feedback")
         entry = self._entries.find(org, entry_id)
         if entry is None:
             return False
         entry.record.wrong += 1
-        return await self._forget([entry], tell=False) == 1
+        return await self._forget([entry]) == 1
 
     async def expire(self) -> int:
         now = self._clock()
-        return await self._forget([each for each in self._entries if each.expires <= now], tell=False)
+        return await self._forget([each for each in self._entries if each.expires <= now])
+
+    async def sweep(self, org: str) -> int:
+        now = self._clock()
+        return await self._forget([each for each in self._entries.of(org) if each.expires <= now])
+
+    async def rows(self, org: str, before: str | None = None) -> AsyncIterator[CacheRow]:
+        for entry in sorted(self._entries.of(org), key=lambda each: each.entry_id, reverse=True):
+            if before is None or entry.entry_id < before:
+                yield row_of(entry, self._entries.hits(entry))
+
+    async def stats(self, org: str) -> TierStats:
+        own = self._entries.of(org)
+        more = told(self.precision(org), self._wanted(org).max_error_rate, self._parts)
+        return TierStats(len(own), sum(map(size, own)), self._config.vector_store, more)
 
     async def entries(self, org: str) -> Sequence[str]:
         return [each.entry_id for each in self._entries.of(org)]
@@ -177,15 +178,14 @@ class SemanticTier:
                 self._entries.add(entry)
                 await self._parts.restore(entry.namespace, entry.entry_id, entry.org, entry.text)
 
-    def _inadmissible(self, request: Request) -> str:
-        if not self._config.enabled or not self._config.max_error_rate:
-            return "switched off"
-        return refusal(request, self._config)
+    def _inadmissible(self, request: Request, org: str) -> str:
+        return refusal(request, self._config) if self._wanted(org).enabled else "switched off"
 
     def _tenant(self, org: str) -> Tenant:
         found = self._tenants.get(org)
         if found is None:
             found = self._tenants[org] = Tenant(self._prior, self._config)
+        found.bind(self._wanted(org).max_error_rate)
         return found
 
     def _exact(self, request: Request, principal: Principal) -> Entry | None:
@@ -238,7 +238,8 @@ class SemanticTier:
         self, asked: Asked, entry: Entry, similarity: float, chance: float, request: Request, tenant: Tenant
     ) -> str:
         config, tasks = self._config, (asked.task, entry.task)
-        bar = max(self._floor(task) for task in tasks)
+        wishes = self._wanted(asked.org)
+        bar = max(self._floor(task, wishes) for task in tasks)
         bar = max(bar, request.terms.similarity_threshold or 0.0)
         if similarity < bar:
             return "too far"
@@ -249,9 +250,9 @@ class SemanticTier:
             return "not proven"
         return ""
 
-    def _floor(self, task: str) -> float:
-        own = self._config.thresholds.get(task)
-        return floor(task, self._config.cost_sensitivity) if own is None else own
+    def _floor(self, task: str, wishes: Wishes) -> float:
+        own = self._config.thresholds.get(task) if wishes.threshold is None else wishes.threshold
+        return floor(task, wishes.sensitivity) if own is None else own
 
     def _serve(
         self, asked: Asked, candidate: Candidate, tenant: Tenant, request: Request, principal: Principal
@@ -275,13 +276,23 @@ class SemanticTier:
             return
         right = await self._judge(candidate, fresh, asked.task)
         self._served.pop((asked.org, candidate.entry.entry_id), None)
-        self._audited(asked.org, asked.task, candidate, right, share)
+        self._audited(asked.org, asked.task, candidate, right, share, "recheck")
         _count(candidate.entry.record, right)
         await self._keep(asked, principal, fresh, candidate.entry if right else None)
 
-    def _audited(self, org: str, task: str, candidate: Candidate, right: bool, share: float) -> None:
+    def _audited(
+        self,
+        org: str,
+        task: str,
+        candidate: Candidate,
+        right: bool,
+        share: float,
+        source: Literal["recheck", "feedback"],
+    ) -> None:
         self._tenant(org).audited(task, candidate.row, candidate.chance, right, share)
         self._keeper.told(org, task, candidate.row, candidate.chance, "audit", right, share)
+        if self._found_out is not None:
+            self._found_out(org, task, candidate, right, source)
 
     def _learn_miss(self, asked: Asked, candidate: Candidate, right: bool) -> None:
         self._tenant(asked.org).missed(asked.task, candidate.row, candidate.chance, right)
@@ -321,11 +332,8 @@ class SemanticTier:
             self._detach(work)
         await self._erase(gone)
 
-    async def _forget(self, entries: Sequence[Entry], *, tell: bool) -> int:
+    async def _forget(self, entries: Sequence[Entry]) -> int:
         dropped = [each for each in entries if self._entries.drop(each)]
-        if tell:
-            for each in dropped:
-                self._keeper.tell(each.org, each.entry_id)
         await self._erase(dropped)
         return len(dropped)
 
@@ -351,6 +359,7 @@ class SemanticTier:
             age_s=max(0.0, self._clock() - entry.created),
             similarity=round(similarity, 4),
             user=entry.user,
+            expires_in_s=entry.expires - self._clock(),
         )
 
     def _miss(self, reason: str) -> None:
@@ -358,9 +367,12 @@ class SemanticTier:
 
     async def _listen(self) -> None:
         """Forget at once, and for good, what another worker was told to forget."""
-        if heard := self._keeper.heard():
-            found = [self._entries.find(org, entry_id) for org, entry_id in heard]
-            await self._forget([entry for entry in found if entry is not None], tell=False)
+        for org, entry_id, moment in self._keeper.heard():
+            if entry_id is None:
+                self._cleared[org] = max(moment, self._cleared.get(org, 0.0))
+                await self._forget([each for each in self._entries.of(org) if each.created <= moment])
+            elif (entry := self._entries.find(org, entry_id)) is not None:
+                await self._forget([entry])
 
 
 def _count(record: Record, right: bool) -> None:
