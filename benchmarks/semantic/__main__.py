@@ -20,6 +20,7 @@ from benchmarks.semantic.drawing import draw
 from benchmarks.semantic.driving import Outcome, run
 from benchmarks.semantic.embedding import measure
 from benchmarks.semantic.hindsight import best, thresholds
+from benchmarks.semantic.isolation import isolate
 from benchmarks.semantic.judging import judge
 from benchmarks.semantic.truth import Question, duplicates, intents, stream
 
@@ -72,6 +73,8 @@ def report(
     yield from streams(sources, length, orders, "requests", PUBLISHED, broken)
     yield "\n### False twins\n"
     yield from attacked(sources["banking77"][:length], broken)
+    yield "\n### Tenants, with a store that mixes up their namespaces\n"
+    yield from isolated(1_000 if length < 5_000 else 100_000, broken)
     yield "\n### What a look-up costs\n"
     yield "| entries | search | exact hit, ms of CPU | look-up, ms of CPU | p99, ms of CPU | bytes for each entry |"
     yield "|---|---|---|---|---|---|"
@@ -133,6 +136,18 @@ def attacked(warm: list[Question], broken: list[str]) -> Iterator[str]:
     if told.control < told.asked.total() / 20:
         broken.append("the tier serves next to nothing: the twins prove nothing")
     broken += [f"a false twin was served: {each.text!r} for {each.twin!r}" for each in told.examples]
+
+
+def isolated(lookups: int, broken: list[str]) -> Iterator[str]:
+    """Everybody asks everybody's questions."""
+    told = isolate(lookups)
+    yield "| look-ups | answered from one's own | from another's | from another's, without the tier's own filter |"
+    yield "|---|---|---|---|"
+    yield f"| {told.lookups:,} | {told.own:,} | {told.others} | {told.unfiltered:,} of {lookups // 10:,} |"
+    if told.others:
+        broken.append(f"{told.others} answers went to another tenant")
+    if not told.unfiltered or not told.own:
+        broken.append("nothing would have crossed without a filter either: the count of tenants proves nothing")
 
 
 def embedder(quora: Path | None) -> Iterator[str]:
