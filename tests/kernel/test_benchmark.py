@@ -17,6 +17,7 @@ from asahi_kernel.benchmark.interval import bootstrap, nearest_rank
 from asahi_kernel.benchmark.recording import decode, read
 from asahi_kernel.benchmark.replaying import Outcome, audit, replay
 from asahi_kernel.benchmark.running import Plan, run
+from asahi_kernel.benchmark.standing_in import Instructed, truths
 from asahi_kernel.benchmark.workload import Case, built_in, prompts
 from asahi_kernel.builtins.mock import MockConfig, open_mock
 from asahi_kernel.cli import cli
@@ -151,11 +152,11 @@ def test_both_bills_are_what_usages_and_catalogue_prices_make_them():
     how = plan(built_in(1)[:120])
 
     async def bills():
-        async with running(Gateway(how.settings), how.plugins) as gateway:
+        async with running(Gateway(how.settings), Instructed(how.plugins)) as gateway:
             plain = [baseline_case(case, gateway.registry) for case in how.cases]
             sums = []
             for org, cases in (("plain", plain), ("asahi", how.cases)):
-                outcomes = await replay(gateway, cases, org, 1, lambda: None)
+                outcomes = await replay(gateway, cases, org, 1, lambda: None, truths(how.cases))
                 assert (await audit(gateway, outcomes, org)).agree
                 paid = [outcome for outcome in outcomes if not outcome.tier]
                 sums.append(
@@ -189,11 +190,17 @@ def test_without_a_hit_nothing_is_saved_by_caching():
     assert found.saving.by_routing == found.saving.dollars > 0
 
 
-def test_the_same_seed_gives_the_same_bills_at_any_concurrency():
-    one, two, many = report(), report(), report(concurrency=16)
-    assert one.saving == two.saving == many.saving
-    assert one.types == many.types
-    assert (one.caching.hits, one.asahi.models) == (many.caching.hits, many.asahi.models)
+def test_the_same_seed_gives_the_same_bills():
+    one, two = report(), report()
+    assert (one.saving, one.types, one.truth, one.asahi.models) == (two.saving, two.types, two.truth, two.asahi.models)
+
+
+def test_concurrency_changes_neither_the_baseline_nor_the_hits():
+    """Routing learns how long answers are, in the order in which they come."""
+    one, many = report(), report(concurrency=16)
+    assert one.saving.baseline_cost == many.saving.baseline_cost
+    assert (one.caching.hits, one.asahi.output_tokens) == (many.caching.hits, many.asahi.output_tokens)
+    assert one.saving.percent == pytest.approx(many.saving.percent, abs=3)
 
 
 def test_every_request_is_an_event_also_when_it_fails():

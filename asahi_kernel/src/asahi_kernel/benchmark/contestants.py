@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import msgspec
 
 from asahi_kernel.benchmark.recording import decode
 from asahi_kernel.errors import ConfigError
+from asahi_kernel.factory import Secret
 from asahi_kernel.settings import Cache, Governance, Journal, Routing, Settings
 from asahi_kernel.wire.fields import NAMES
 from asahi_kernel.wire.strict import scan
@@ -39,7 +41,10 @@ def asahi_settings(settings: Settings) -> Settings:
         sinks={},
         services={},
     )
-    return msgspec.structs.replace(private, **_NOTHING_STAYS) if is_mock(settings) else private
+    if not is_mock(settings):
+        return private
+    passing = msgspec.structs.replace(settings.encryption, keys=None, key=Secret(secrets.token_hex(32)))
+    return msgspec.structs.replace(private, **_NOTHING_STAYS, encryption=passing)
 
 
 def baseline_settings(settings: Settings) -> Settings:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from asahi_kernel.benchmark.workload import Case
+from asahi_kernel.benchmark.workload import Case, Kind
 from asahi_kernel.errors import AsahiError, Invalid
 from asahi_kernel.wire import native, openai
 from asahi_kernel.wire.strict import scan
@@ -64,18 +64,23 @@ def decode(case: Case) -> Request:
     return asked.request
 
 
-def _case(number: int, line: bytes) -> Case:
-    tree = scan(line)
-    if not isinstance(tree, dict):
-        raise Invalid("a line must be a JSON object")
+def case_of(identity: str, tree: Mapping[str, object], kind: Kind) -> Case:
+    """One body as a case, whose answer comes whole. Raises `Invalid` for what the wire would refuse."""
     if "prompt" not in tree and "messages" not in tree:
         raise Invalid("neither `prompt` (a body of /infer) nor `messages` (a chat body) is there")
     kept = {name: value for name, value in tree.items() if name not in _DELIVERY}
     case = Case(
-        id=f"line {number}",
-        kind="trace",
+        id=identity,
+        kind=kind,
         wire="openai" if "messages" in tree else "native",
         body=msgspec.json.encode(kept),
     )
     decode(case)
     return case
+
+
+def _case(number: int, line: bytes) -> Case:
+    tree = scan(line)
+    if not isinstance(tree, dict):
+        raise Invalid("a line must be a JSON object")
+    return case_of(f"line {number}", tree, "trace")
