@@ -31,6 +31,16 @@ def is_mock(settings: Settings) -> bool:
     return all(table.get("type", name) == "mock" for name, table in settings.providers.items())
 
 
+def refuse_paid(settings: Settings) -> None:
+    """A run that is called a mock must not pay anybody: raises `ConfigError` for an embedder that may cost money."""
+    for name, table in settings.embedders.items():
+        if is_mock(settings) and table.get("type", name) != "local":
+            raise ConfigError(
+                f"embedders.{name}: a mock run would call this embedder and pay it. Have the semantic tier use "
+                "`local`, or leave it out with --tier 1"
+            )
+
+
 def asahi_settings(settings: Settings) -> Settings:
     """As configured, but nobody from outside is let in and nothing is sent out. Invented answers leave no trace in a
     real storage; answers that cost money are recorded where the configuration says."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from asahi_kernel.plugins import Plugins
     from asahi_kernel.settings import Settings
 
-SEMANTIC = "semantic"
+EXACT, SEMANTIC = "exact", "semantic"
 
 
 def tiers_of(settings: Settings, plugins: Plugins) -> tuple[str, ...]:
@@ -28,10 +28,12 @@ def tiers_of(settings: Settings, plugins: Plugins) -> tuple[str, ...]:
 
 def limit(settings: Settings, plugins: Plugins, most: int) -> Settings:
     """Only the tiers up to number `most`: 1 exact, 2 semantic, 3 intermediate; another counts by its place in the
-    order. With 0 nothing is cached, and no call under way is shared."""
+    order. With 0 nothing is cached, and no call under way is shared. Where only the exact tier is left, embedders and
+    vector stores stay closed."""
     kept = tuple(name for place, name in enumerate(tiers_of(settings, plugins), 1) if _number(name, place) <= most)
     cache = msgspec.structs.replace(settings.cache, tiers=kept, single_flight=settings.cache.single_flight and most > 0)
-    return msgspec.structs.replace(settings, cache=cache)
+    stores: dict[str, Any] = {} if set(kept) - {EXACT} else {"embedders": {}, "vector_stores": {}}
+    return msgspec.structs.replace(settings, cache=cache, **stores)
 
 
 def with_semantic(settings: Settings, plugins: Plugins) -> Settings:

@@ -13,7 +13,14 @@ from msgspec import Struct
 
 from asahi_kernel.benchmark.circumstances import configuration, machine
 from asahi_kernel.benchmark.comparing import Run, compare
-from asahi_kernel.benchmark.contestants import asahi_settings, baseline_case, baseline_model, baseline_settings, is_mock
+from asahi_kernel.benchmark.contestants import (
+    asahi_settings,
+    baseline_case,
+    baseline_model,
+    baseline_settings,
+    is_mock,
+    refuse_paid,
+)
 from asahi_kernel.benchmark.recording import check_models
 from asahi_kernel.benchmark.replaying import audit, replay
 from asahi_kernel.benchmark.report import Circumstances
@@ -53,6 +60,7 @@ async def run(plan: Plan, tick: Callable[[], None]) -> Report:
     and nobody else's numbers are touched."""
     org = f"benchmark-{new_id()[-12:].lower()}"
     settings, mock = plan.settings, is_mock(plan.settings)
+    refuse_paid(settings)
     plugins, answers = (Instructed(plan.plugins), truths(plan.cases)) if mock else (plan.plugins, {})
     started, begun = datetime.now(UTC), time.monotonic()
     async with (

@@ -44,7 +44,9 @@ def _false(report: Report) -> Target:
         measured = f"{100 * semantic.rate:.3f} % of {semantic.hits:,} hits"
         measured += f" ({100 * semantic.rate_low:.2f} to {100 * semantic.rate_high:.2f} %)"
         met = semantic.rate <= _FALSE
-    return Target(name="false hits of the semantic tier", target=f"at most {_FALSE:.0%}", measured=measured, met=met)
+    return Target(
+        name="false hits of the semantic tier", target=f"at most {100 * _FALSE:g} %", measured=measured, met=met
+    )
 
 
 def _near_misses(report: Report) -> Target:
