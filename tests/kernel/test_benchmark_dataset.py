@@ -243,7 +243,7 @@ def test_a_learning_tier_is_held_against_the_bound_and_the_exact_one_against_non
 def test_an_answer_from_nowhere_is_false_unless_it_may_come_from_a_recheck():
     told = outcomes((2, "a", "?"), (1, "a", "?"))
     assert judge(*told).false_hits == 2
-    spared = judge(*told, rechecked=True)
+    spared = judge(*told, real=True)
     assert (spared.false_hits, spared.unjudged, spared.false_hit_ids) == (1, 1, ["3"])
 
 
@@ -285,6 +285,8 @@ def test_the_false_hits_of_a_data_set_are_found_and_told(asahi, monkeypatch, tmp
     told = found["truth"]["told"][0]
     assert told["prompt"] != told["answers"]
     assert told["prompt"].startswith("Tell me, how do I ")
+    assert told["meaning"] != told["answers_meaning"]
+    assert told["answer"] == ""
     assert found["saving"]["by_false_hits"] == found["saving"]["by_caching"] > 0
     assert asahi("--dataset", file, "--max-false-rate", "0.5", config=careless(monkeypatch)).exit_code == 1
     assert asahi("--dataset", file, "--max-false-rate", "1", config=careless(monkeypatch)).exit_code == 0

@@ -8,10 +8,12 @@ import msgspec
 import pytest
 from tests.kernel.benchkit import FAST, command, lines_of, plan, registered, report  # noqa: F401
 
+from asahi_kernel.benchmark.interval import wilson
 from asahi_kernel.benchmark.page import page
 from asahi_kernel.benchmark.page.charts import Bar, Range, bars, ranges
 from asahi_kernel.benchmark.page.wording import dollars, percent, table
-from asahi_kernel.benchmark.report import FalseHit
+from asahi_kernel.benchmark.report import FalseHit, TierTruth
+from asahi_kernel.benchmark.targets import targets
 from asahi_kernel.benchmark.workload import built_in
 
 EVIL = '<script>alert(1)</script><img src=x onerror=alert(2)>"\' onload="alert(3)&'
@@ -126,7 +128,9 @@ def test_text_has_the_contrast_of_aa_and_bars_that_of_graphics(found, scheme):
 
 def evil(found):
     """The report after somebody put markup wherever a workload, a file name or a model can put text."""
-    false = FalseHit(id=EVIL, tier=1, type=EVIL, prompt=EVIL, answer=EVIL, answers=EVIL)
+    false = FalseHit(
+        id=EVIL, tier=1, type=EVIL, prompt=EVIL, meaning=EVIL, answer=EVIL, answers=EVIL, answers_meaning=EVIL
+    )
     replace = msgspec.structs.replace
     around = found.circumstances
     return replace(
@@ -146,7 +150,7 @@ def evil(found):
 def test_what_a_prompt_says_is_text(found):
     plain, read = Reader(page(found)), Reader(page(evil(found)))
     assert "<script" not in page(evil(found))
-    assert set(read.tags) <= {*plain.tags, "code", "pre"}
+    assert set(read.tags) <= {*plain.tags, "br", "code", "pre"}
     assert not [each for each in read.attributes if each[1].startswith("on") or each[1] == "src"]
     assert read.text.count(EVIL) >= 10
 
@@ -232,3 +236,22 @@ def test_figures_are_worded_for_people():
     ]
     assert [percent(each) for each in (None, -0.26, 12.34)] == ["–", "−0.3 %", "12.3 %"]
     assert table(("a",), [("b",)]).count("<td>b</td>") == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hits", "met"), [(0, 1_000, True), (50, 1_000, False), (0, 50, None), (8, 1_000, None)]
+)
+def test_a_goal_for_false_hits_is_met_or_missed_by_its_whole_interval(found, wrong, hits, met):
+    low, high = wilson(wrong, hits)
+    tier = TierTruth(tier=2, hits=hits, false_hits=wrong, rate=wrong / hits, rate_low=low, rate_high=high)
+    truth = msgspec.structs.replace(found.truth, by_tier=[tier])
+    goal = targets(msgspec.structs.replace(found, truth=truth))[0]
+    assert (goal.name, goal.met) == ("false hits of the semantic tier", met)
+    assert ("too few" in goal.measured) == (met is None)
+
+
+@pytest.mark.parametrize(("low", "met"), [(60.0, True), (59.9, False)])
+def test_the_goal_for_the_saving_is_held_against_the_low_end(found, low, met):
+    load = msgspec.structs.replace(found.workload, built_in=True)
+    saving = msgspec.structs.replace(found.saving, percent_low=low)
+    assert targets(msgspec.structs.replace(found, workload=load, saving=saving))[0].met is met

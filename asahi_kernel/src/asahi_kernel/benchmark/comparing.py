@@ -68,7 +68,7 @@ class _Pair(Struct, frozen=True):
 def compare(run: Run) -> Report:
     """The report; deterministic but for the times."""
     pairs = _pairs(run)
-    truth = judge(run.cases, run.asahi, run.bound, rechecked=not run.mock)
+    truth = judge(run.cases, run.asahi, run.bound, real=not run.mock)
     answered = [outcome for outcome in run.asahi if outcome.error is None]
     hits = [outcome for outcome in answered if not outcome.waited]
     report = Report(

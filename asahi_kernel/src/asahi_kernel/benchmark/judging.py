@@ -16,11 +16,12 @@ _TOLD, _CUT = 200, 400
 _Pairs = Sequence[tuple[Case, Outcome]]
 
 
-def judge(cases: Sequence[Case], outcomes: Sequence[Outcome], bound: float = 0.0, *, rechecked: bool = False) -> Truth:
+def judge(cases: Sequence[Case], outcomes: Sequence[Outcome], bound: float = 0.0, *, real: bool = False) -> Truth:
     """A hit is true only if it serves what a provider answered to a request of the same meaning. The run is `proper`
     unless the first tier gave a false answer, or the 95 % interval of another one's false hits lies above `bound`.
 
-    With `rechecked` a later tier may hold answers that a model gave to no request of the run; they are not judged.
+    With `real` models a later tier may hold the answer to a recheck, which no request of the run was given: a hit of
+    that is not judged.
     """
     pairs = list(zip(cases, outcomes, strict=True))
     paid = [(case, outcome) for case, outcome in pairs if not outcome.tier and outcome.error is None]
@@ -28,7 +29,7 @@ def judge(cases: Sequence[Case], outcomes: Sequence[Outcome], bound: float = 0.0
     known = [(case, outcome) for case, outcome in pairs if case.meaning]
     texts = {outcome.text for _, outcome in paid}
     every = [(case, outcome) for case, outcome in known if outcome.tier]
-    hits = [each for each in every if not (rechecked and each[1].tier > 1 and each[1].text not in texts)]
+    hits = [each for each in every if not (real and each[1].tier > 1 and each[1].text not in texts)]
     false = [(case, outcome) for case, outcome in hits if (case.meaning, outcome.text) not in right]
     tiers = [_tier(tier, hits, false) for tier in sorted({outcome.tier for _, outcome in hits})]
     interval = wilson(len(false), len(hits))
@@ -45,7 +46,7 @@ def judge(cases: Sequence[Case], outcomes: Sequence[Outcome], bound: float = 0.0
         proper=all(not each.false_hits if each.tier == 1 else each.rate_low <= bound for each in tiers),
         by_tier=tiers,
         false_hit_ids=[case.id for case, _ in false],
-        told=_tell(false[:_TOLD], paid),
+        told=_tell(false[:_TOLD], paid, real),
         repeats=len(repeats),
         missed_repeats=sum(not outcome.tier for outcome in repeats),
     )
@@ -58,19 +59,23 @@ def _tier(tier: int, hits: _Pairs, false: _Pairs) -> TierTruth:
     return TierTruth(tier=tier, hits=own, false_hits=wrong, rate=wrong / own, rate_low=low, rate_high=high)
 
 
-def _tell(false: _Pairs, paid: _Pairs) -> list[FalseHit]:
+def _tell(false: _Pairs, paid: _Pairs, real: bool) -> list[FalseHit]:
     sources = {outcome.text: case for case, outcome in reversed(paid)}
-    return [
-        FalseHit(
-            id=case.id,
-            tier=outcome.tier,
-            type=case.type,
-            prompt=_question(case),
-            answer=_cut(outcome.text),
-            answers=_question(sources[outcome.text]) if outcome.text in sources else None,
-        )
-        for case, outcome in false
-    ]
+    return [_false(case, outcome, sources.get(outcome.text), real) for case, outcome in false]
+
+
+def _false(case: Case, outcome: Outcome, source: Case | None, real: bool) -> FalseHit:
+    invented = not real and source is not None and not source.answer
+    return FalseHit(
+        id=case.id,
+        tier=outcome.tier,
+        type=case.type,
+        prompt=_question(case),
+        meaning=_cut(case.meaning),
+        answer="" if invented else _cut(outcome.text),
+        answers=_question(source) if source is not None else None,
+        answers_meaning=_cut(source.meaning) if source is not None else None,
+    )
 
 
 def _question(case: Case) -> str:

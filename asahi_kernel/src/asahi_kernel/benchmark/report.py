@@ -100,14 +100,17 @@ class TierTruth(Struct, frozen=True, kw_only=True):
 
 
 class FalseHit(Struct, frozen=True, kw_only=True):
-    """A question that was given the answer to another: `answers` is that other one, None where it cannot be told."""
+    """A question that was given the answer to another: `answers` is that other one, None where it cannot be told, each
+    with what the workload says it means. `answer` is empty where the mock made it up."""
 
     id: str
     tier: int
     type: str
     prompt: str
+    meaning: str
     answer: str
     answers: str | None
+    answers_meaning: str | None
 
 
 class Truth(Struct, frozen=True, kw_only=True):
@@ -146,7 +149,7 @@ class Ledger(Struct, frozen=True, kw_only=True):
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """A goal of the product beside what this run measured. `met` is None where the run measured nothing of it."""
+    """A goal of the product beside what this run measured. `met` is None where the run cannot tell."""
 
     name: str
     target: str

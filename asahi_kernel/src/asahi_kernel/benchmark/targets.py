@@ -43,7 +43,10 @@ def _false(report: Report) -> Target:
     if semantic is not None:
         measured = f"{100 * semantic.rate:.3f} % of {semantic.hits:,} hits"
         measured += f" ({100 * semantic.rate_low:.2f} to {100 * semantic.rate_high:.2f} %)"
-        met = semantic.rate <= _FALSE
+        if semantic.rate_high <= _FALSE or semantic.rate_low > _FALSE:
+            met = semantic.rate_high <= _FALSE
+        else:
+            measured += ", too few hits to tell"
     return Target(
         name="false hits of the semantic tier", target=f"at most {100 * _FALSE:g} %", measured=measured, met=met
     )
