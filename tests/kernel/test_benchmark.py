@@ -1,6 +1,7 @@
 """The savings benchmark: its workload, its two bills, what it calls false, and what a person sees."""
 
 import asyncio
+import gzip
 import json
 import random
 import re
@@ -276,6 +277,13 @@ def test_a_run_without_an_answer_is_not_good(asahi):
     ran = asahi("--requests", 5, config={**FAST, "providers": {"mock": {"faults": [{"status": 400}]}}})
     assert ran.exit_code == 1
     assert "nothing could be compared" in ran.stdout
+
+
+def test_a_packed_trace_is_unpacked(tmp_path):
+    plain = lines_of(tmp_path, {"prompt": "one"}, {"prompt": "two"})
+    packed = tmp_path / "trace.jsonl.gz"
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    assert read(packed) == read(plain)
 
 
 def test_an_empty_trace_is_refused(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,7 @@ from typing import Annotated, TypeAlias, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from asahi_kernel.benchmark.recording import case_of
+from asahi_kernel.benchmark.recording import case_of, lines
 from asahi_kernel.benchmark.workload import Case, Kind
 from asahi_kernel.errors import AsahiError, Invalid
 from asahi_kernel.wire.strict import scan
@@ -105,7 +104,7 @@ def read(path: Path, seed: int) -> DataSet:
     Blank lines are skipped, and a name that ends in `.gz` is unpacked.
     """
     pairs, cases, places = _Pairs(), [], dict[str, int]()
-    for number, line in _lines(path):
+    for number, line in lines(path, BadDataSet):
         try:
             tree = scan(line)
             if not isinstance(tree, dict):
@@ -124,19 +123,11 @@ def read(path: Path, seed: int) -> DataSet:
     notes = []
     settled = _settle(found)
     if unsettled := sum(not case.meaning for case in settled):
-        notes.append(f"{unsettled:,} requests ask what the data set gives two different truths for: not judged.")
+        notes.append(f"Requests for which the data set gives two truths, and which are not judged: {unsettled:,}.")
     if disputed := pairs.disputed():
-        notes.append(f"{disputed:,} pairs are called different, but other pairs make them the same, as they are here.")
+        notes.append(f"Pairs that are called different, but that other pairs make the same: {disputed:,}.")
     random.Random(seed).shuffle(settled)
     return DataSet(tuple(_kinds(settled)), tuple(notes))
-
-
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    try:
-        whole = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
-        raise BadDataSet(f"{path.name}: cannot be read: {error}") from error
-    return ((number, line) for number, line in enumerate(whole.splitlines(), 1) if line.strip())
 
 
 def _question(tree: dict[str, object], place: str) -> Case:

@@ -28,7 +28,7 @@ _readable = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.command()
 @config_option
 @click.option("--trace", type=_readable, help="JSON lines of /infer or chat bodies; else the built-in workload.")
-@click.option("--dataset", type=_readable, help="JSON lines of questions with known truth, see above; .gz is unpacked.")
+@click.option("--dataset", type=_readable, help="JSON lines of questions with known truth, see above.")
 @click.option("--requests", type=click.IntRange(1), help="Replay only the first N.")
 @click.option(
     "--concurrency", type=click.IntRange(1, 1_000), help="Requests under way; 1 without a paid provider, else 8."
