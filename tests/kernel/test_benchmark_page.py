@@ -189,6 +189,7 @@ def test_a_page_that_cannot_be_written_is_refused_before_the_run(asahi, tmp_path
 def test_only_what_was_measured_is_called_so(found):
     told = Reader(page(found)).text
     assert "A goal is not a measurement" in told
+    assert "Whether answers of cheaper models are good enough was not judged" in told
     assert "false hits of the semantic tier at most 1 % not measured in this run" in told
 
 

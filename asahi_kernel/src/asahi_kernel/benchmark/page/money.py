@@ -73,7 +73,7 @@ def _techniques(report: Report) -> str:
         bars(rows, top),
         false,
         '<p class="small">Both bills compared request by request: what a hit did not cost is the cache\'s, the rest is '
-        "due to the choice of the model.</p>",
+        "due to the choice of the model. Whether answers of cheaper models are good enough was not judged.</p>",
         "<details><summary>The same in Asahi's own books</summary>"
         f"<p>Asahi's events claim {dollars(saving.claimed)}. They price the answer that was given at the baseline "
         "model, where the figures above are two runs.</p>"
