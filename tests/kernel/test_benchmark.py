@@ -1,6 +1,7 @@
 """The savings benchmark: its workload, its two bills, what it calls false, and what a person sees."""
 
 import asyncio
+import gzip
 import json
 import random
 import re
@@ -8,87 +9,26 @@ from collections import Counter
 from contextlib import asynccontextmanager
 
 import pytest
-from click.testing import CliRunner
+from tests.kernel.benchkit import FAST, command, lines_of, plan, registered, report  # noqa: F401
 
-from asahi_kernel import plugins, serving
 from asahi_kernel.benchmark.comparing import judge
 from asahi_kernel.benchmark.contestants import baseline_case, is_mock
 from asahi_kernel.benchmark.interval import bootstrap, nearest_rank
 from asahi_kernel.benchmark.recording import decode, read
 from asahi_kernel.benchmark.replaying import Outcome, audit, replay
-from asahi_kernel.benchmark.running import Plan, run
+from asahi_kernel.benchmark.running import run
+from asahi_kernel.benchmark.standing_in import Instructed, truths
 from asahi_kernel.benchmark.workload import Case, built_in, prompts
 from asahi_kernel.builtins.mock import MockConfig, open_mock
-from asahi_kernel.cli import cli
 from asahi_kernel.config import decode as settings_of
 from asahi_kernel.errors import Invalid
 from asahi_kernel.factory import Config, Factory
 from asahi_kernel.gateway import Gateway, running
-from asahi_kernel.hookspecs import hookimpl
-from asahi_kernel.plugins import load_plugins
 from asahi_kernel.registry import CATALOGUE, build
 from asahi_kernel.settings import Settings
 from asahi_kernel.types import Hit
 
-FAST = {"profile": "development", "providers": {"mock": {"latency_share": 0}}}
 DOLLARS = {each.name: (each.cost_per_1k_input_tokens, each.cost_per_1k_output_tokens) for each in CATALOGUE}
-
-
-@pytest.fixture
-def asahi(monkeypatch, tmp_path):
-    """The command line, without this machine's configuration; a mapping becomes the configuration file."""
-    monkeypatch.chdir(tmp_path)
-    for variable in (serving.OVERRIDES, "ASAHI_CONFIG", "OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
-        monkeypatch.setenv(variable, "")
-        monkeypatch.delenv(variable)
-
-    def call(*arguments, config=None, answer=None):
-        if config is not None:
-            (tmp_path / "asahi.yaml").write_text(json.dumps(config))
-            arguments = ("--config", str(tmp_path / "asahi.yaml"), *arguments)
-        return CliRunner().invoke(cli, ["benchmark", *map(str, arguments)], input=answer)
-
-    return call
-
-
-def plan(cases=None, tree=FAST, concurrency=1, seed=1):
-    return Plan(
-        settings=settings_of(tree, Settings, "test"),
-        plugins=plugins.load_plugins(),
-        cases=cases or built_in(seed),
-        source="test",
-        seed=seed,
-        concurrency=concurrency,
-    )
-
-
-def report(**how):
-    return asyncio.run(run(plan(**how), lambda: None))
-
-
-def registered(monkeypatch, **hooks):
-    """Every plugin loaded from now on is joined by one that registers these factories."""
-    found = load_plugins()
-    plugin = type("Plugin", (), {})
-    for hook, factory in hooks.items():
-        setattr(plugin, hook, hookimpl(_registering(hook, factory)))
-    found.manager.register(plugin(), name="test")
-    monkeypatch.setattr(plugins, "load_plugins", lambda **_: found)
-
-
-def _registering(hook, factory):
-    def register(self):
-        return [factory]
-
-    register.__name__ = hook
-    return register
-
-
-def trace(tmp_path, *lines):
-    file = tmp_path / "trace.jsonl"
-    file.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines))
-    return file
-
 
 # ---- the workload
 
@@ -151,11 +91,11 @@ def test_both_bills_are_what_usages_and_catalogue_prices_make_them():
     how = plan(built_in(1)[:120])
 
     async def bills():
-        async with running(Gateway(how.settings), how.plugins) as gateway:
+        async with running(Gateway(how.settings), Instructed(how.plugins)) as gateway:
             plain = [baseline_case(case, gateway.registry) for case in how.cases]
             sums = []
             for org, cases in (("plain", plain), ("asahi", how.cases)):
-                outcomes = await replay(gateway, cases, org, 1, lambda: None)
+                outcomes = await replay(gateway, cases, org, 1, lambda: None, truths(how.cases))
                 assert (await audit(gateway, outcomes, org)).agree
                 paid = [outcome for outcome in outcomes if not outcome.tier]
                 sums.append(
@@ -189,11 +129,17 @@ def test_without_a_hit_nothing_is_saved_by_caching():
     assert found.saving.by_routing == found.saving.dollars > 0
 
 
-def test_the_same_seed_gives_the_same_bills_at_any_concurrency():
-    one, two, many = report(), report(), report(concurrency=16)
-    assert one.saving == two.saving == many.saving
-    assert one.types == many.types
-    assert (one.caching.hits, one.asahi.models) == (many.caching.hits, many.asahi.models)
+def test_the_same_seed_gives_the_same_bills():
+    one, two = report(), report()
+    assert (one.saving, one.types, one.truth, one.asahi.models) == (two.saving, two.types, two.truth, two.asahi.models)
+
+
+def test_concurrency_changes_neither_the_baseline_nor_the_hits():
+    """Routing learns how long answers are, in the order in which they come."""
+    one, many = report(), report(concurrency=16)
+    assert one.saving.baseline_cost == many.saving.baseline_cost
+    assert (one.caching.hits, one.asahi.output_tokens) == (many.caching.hits, many.asahi.output_tokens)
+    assert one.saving.percent == pytest.approx(many.saving.percent, abs=3)
 
 
 def test_every_request_is_an_event_also_when_it_fails():
@@ -300,7 +246,7 @@ def test_books_that_disagree_are_bad(asahi, monkeypatch):
 def test_a_trace_holds_bodies_of_both_wires(asahi, tmp_path):
     ask = {"prompt": "What is a lien?"}
     chat = {"model": "claude-opus-4", "messages": [{"role": "user", "content": "Hello"}], "stream": True}
-    ran = asahi("--json", "--trace", trace(tmp_path, ask, "", chat, ask, {**ask, "stream": True}), config=FAST)
+    ran = asahi("--json", "--trace", lines_of(tmp_path, ask, "", chat, ask, {**ask, "stream": True}), config=FAST)
     found = json.loads(ran.stdout)
     assert ran.exit_code == 0
     assert found["workload"]["kinds"] == {"trace": 2, "repeat": 2}
@@ -320,7 +266,7 @@ def test_a_trace_holds_bodies_of_both_wires(asahi, tmp_path):
     ],
 )
 def test_a_bad_line_is_refused_by_its_number(asahi, tmp_path, line, mistake):
-    ran = asahi("--trace", trace(tmp_path, {"prompt": "one"}, "", line), config=FAST)
+    ran = asahi("--trace", lines_of(tmp_path, {"prompt": "one"}, "", line), config=FAST)
     told = " ".join(ran.output.split())
     assert ran.exit_code == 2
     assert "line 3" in told
@@ -333,9 +279,16 @@ def test_a_run_without_an_answer_is_not_good(asahi):
     assert "nothing could be compared" in ran.stdout
 
 
+def test_a_packed_trace_is_unpacked(tmp_path):
+    plain = lines_of(tmp_path, {"prompt": "one"}, {"prompt": "two"})
+    packed = tmp_path / "trace.jsonl.gz"
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    assert read(packed) == read(plain)
+
+
 def test_an_empty_trace_is_refused(tmp_path):
     with pytest.raises(Invalid, match="no request"):
-        read(trace(tmp_path, ""))
+        read(lines_of(tmp_path, ""))
 
 
 def test_the_baseline_keeps_the_question_and_drops_what_steers_asahi():

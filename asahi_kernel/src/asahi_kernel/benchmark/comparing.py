@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
+import msgspec
 from msgspec import Struct
 
 from asahi_kernel.benchmark.interval import RESAMPLES, Interval, bootstrap, nearest_rank
+from asahi_kernel.benchmark.judging import judge
+from asahi_kernel.benchmark.noting import notes
 from asahi_kernel.benchmark.replaying import Books, Outcome
 from asahi_kernel.benchmark.report import (
     Caching,
+    Circumstances,
     Ledger,
     Percentiles,
     Report,
     Saving,
     Side,
-    Truth,
     TypeSaving,
     Workload,
 )
+from asahi_kernel.benchmark.targets import targets
 from asahi_kernel.benchmark.workload import KINDS, Case
 from asahi_kernel.money import NANO, dollars
 
-#: Ratings closer than this count as the same, on the scale of 5.
-_SAME_QUALITY = 0.1
-
 
 class Run(Struct, frozen=True, kw_only=True):
-    """All that one run observed: per case one outcome of each side, in the order of the cases."""
+    """All that one run observed: per case one outcome of each side, in the order of the cases. `remarks` are what a
+    reader of the workload must know; `bound` is the share of hits that may be false."""
 
     source: str
+    built_in: bool
+    bound: float
+    remarks: tuple[str, ...]
+    circumstances: Circumstances
     seed: int
     concurrency: int
     mock: bool
@@ -45,76 +51,79 @@ class Run(Struct, frozen=True, kw_only=True):
 
 
 class _Pair(Struct, frozen=True):
-    """One case that both sides answered at a known price; bills in nUSD."""
+    """One case that both sides answered at a known price; bills in nUSD. `overhead` is what Asahi itself spent
+    because of it, besides `after`."""
 
     case: Case
     before: int
     after: int
-    hit: bool
+    overhead: int
+    tier: int
 
     @property
     def bills(self) -> tuple[int, int]:
-        return self.before, self.after
+        return self.before, self.after + self.overhead
 
 
 def compare(run: Run) -> Report:
     """The report; deterministic but for the times."""
     pairs = _pairs(run)
-    truth = judge(run.cases, run.asahi)
+    truth = judge(run.cases, run.asahi, run.bound, real=not run.mock)
     answered = [outcome for outcome in run.asahi if outcome.error is None]
-    return Report(
+    hits = [outcome for outcome in answered if not outcome.waited]
+    report = Report(
         version=run.version,
         mock=run.mock,
-        good=bool(pairs) and not truth.false_hits and run.baseline_books.agree and run.asahi_books.agree,
+        good=bool(pairs) and truth.proper and run.baseline_books.agree and run.asahi_books.agree,
         workload=_workload(run),
         baseline_model=run.baseline_model,
         baseline=_side(run.baseline),
         asahi=_side(run.asahi),
-        saving=_saving(run, pairs),
+        saving=_saving(run, pairs, frozenset(truth.false_hit_ids)),
         types=_types(pairs),
         caching=_caching(run),
         truth=truth,
-        hit_latency_ms=_percentiles(each.latency_ms for each in answered if not each.waited),
+        hit_latency_ms=_percentiles(each.latency_ms for each in hits),
+        tier_latency_ms={
+            str(tier): _percentiles(each.latency_ms for each in hits if each.tier == tier)
+            for tier in sorted({each.tier for each in hits})
+        },
         miss_latency_ms=_percentiles(each.latency_ms for each in answered if each.waited),
         overhead_ms=_percentiles(each.overhead_ms for each in answered if each.overhead_ms is not None),
         baseline_books=_ledger(run.baseline_books),
         asahi_books=_ledger(run.asahi_books),
-        notes=_notes(run, pairs),
+        targets=[],
+        circumstances=run.circumstances,
+        notes=[],
     )
-
-
-def judge(cases: Sequence[Case], outcomes: Sequence[Outcome]) -> Truth:
-    """Hold the hits against what the workload knows. A hit is true only if it serves what a provider answered to a
-    request of the same meaning."""
-    paid: set[tuple[str, str]] = {
-        (case.meaning, outcome.text)
-        for case, outcome in zip(cases, outcomes, strict=True)
-        if not outcome.tier and outcome.error is None
-    }
-    known = [(case, outcome) for case, outcome in zip(cases, outcomes, strict=True) if case.meaning]
-    false = [case.id for case, outcome in known if outcome.tier and (case.meaning, outcome.text) not in paid]
-    repeats = [outcome for case, outcome in zip(cases, outcomes, strict=True) if case.kind == "repeat"]
-    return Truth(
-        judged=len(known),
-        false_hits=len(false),
-        false_hit_ids=false,
-        repeats=len(repeats),
-        missed_repeats=sum(not outcome.tier for outcome in repeats),
-    )
+    report = msgspec.structs.replace(report, targets=targets(report))
+    return msgspec.structs.replace(report, notes=[*notes(report), *run.remarks])
 
 
 def _pairs(run: Run) -> list[_Pair]:
+    own = _shares(run)
     return [
-        _Pair(case, before.cost, after.cost, after.tier > 0)
-        for case, before, after in zip(run.cases, run.baseline, run.asahi, strict=True)
+        _Pair(case, before.cost, after.cost, after.overhead + share, after.tier)
+        for case, before, after, share in zip(run.cases, run.baseline, run.asahi, own, strict=True)
         if before.error is None and after.error is None and before.cost is not None and after.cost is not None
     ]
+
+
+def _shares(run: Run) -> list[int]:
+    """What Asahi spent on calls of its own, spread evenly over the hits that they are made for, else over all."""
+    learned = [place for place, outcome in enumerate(run.asahi) if outcome.tier > 1] or range(len(run.asahi))
+    each, rest = divmod(run.asahi_books.own, len(learned) or 1)
+    shares = [0] * len(run.asahi)
+    for number, place in enumerate(learned):
+        shares[place] = each + (number < rest)
+    return shares
 
 
 def _workload(run: Run) -> Workload:
     kinds = Counter(case.kind for case in run.cases)
     return Workload(
         source=run.source,
+        built_in=run.built_in,
         requests=len(run.cases),
         seed=run.seed,
         concurrency=run.concurrency,
@@ -142,9 +151,11 @@ def _quality(outcomes: Sequence[Outcome]) -> float | None:
     return round(sum(ratings) / len(ratings), 3) if ratings else None
 
 
-def _saving(run: Run, pairs: Sequence[_Pair]) -> Saving:
-    before, after = sum(pair.before for pair in pairs), sum(pair.after for pair in pairs)
-    cached = sum(pair.before - pair.after for pair in pairs if pair.hit)
+def _saving(run: Run, pairs: Sequence[_Pair], false: Set[str]) -> Saving:
+    before, paid = sum(pair.before for pair in pairs), sum(pair.after for pair in pairs)
+    overhead = sum(pair.overhead for pair in pairs)
+    after = paid + overhead
+    cached = {tier: sum(each.before - each.after for each in pairs if each.tier == tier) for tier in (1, 2, 3)}
     found: Interval | None = bootstrap([pair.bills for pair in pairs], run.seed)
     return Saving(
         compared=len(pairs),
@@ -157,9 +168,13 @@ def _saving(run: Run, pairs: Sequence[_Pair]) -> Saving:
         percent_low=round(found.percent_low, 2) if found else None,
         percent_high=round(found.percent_high, 2) if found else None,
         resamples=RESAMPLES if found else 0,
-        by_caching=cached / NANO,
-        by_routing=(before - after - cached) / NANO,
-        claimed=run.asahi_books.saved / NANO,
+        by_caching=sum(cached.values()) / NANO,
+        by_tier={str(tier): amount / NANO for tier, amount in cached.items()},
+        by_false_hits=sum(each.before - each.after for each in pairs if each.tier and each.case.id in false) / NANO,
+        by_routing=(before - paid - sum(cached.values())) / NANO,
+        overhead=overhead / NANO,
+        claimed=run.asahi_books.stored_saved / NANO,
+        claimed_by={name: amount / NANO for name, amount in sorted(run.asahi_books.saved_by.items())},
     )
 
 
@@ -167,7 +182,7 @@ def _types(pairs: Sequence[_Pair]) -> list[TypeSaving]:
     found = []
     for name in sorted({pair.case.type for pair in pairs if pair.case.type}):
         own = [pair for pair in pairs if pair.case.type == name]
-        before, after = sum(pair.before for pair in own), sum(pair.after for pair in own)
+        before, after = sum(pair.before for pair in own), sum(sum(pair.bills[1:]) for pair in own)
         found.append(
             TypeSaving(
                 type=name,
@@ -203,44 +218,17 @@ def _ledger(books: Books) -> Ledger:
         stored_cost=books.stored_cost / NANO,
         saved=books.saved / NANO,
         stored_saved=books.stored_saved / NANO,
+        own_calls=books.own / NANO,
         agree=books.agree,
     )
-
-
-def _notes(run: Run, pairs: Sequence[_Pair]) -> list[str]:
-    notes = []
-    if run.mock:
-        notes.append(
-            "MOCK RUN: no provider was called and nothing was paid. Prices are the reference prices of the catalogue "
-            "or of your configuration, answers and their token counts are synthetic, and a model's waiting time is a "
-            "small share of its reference latency. The pipeline, the caches and the accounting are the real ones."
-        )
-    before, after = _quality(run.baseline), _quality(run.asahi)
-    notes.append("Answer quality was not judged; the quality figures are only the models' ratings in the catalogue.")
-    if before is not None and after is not None and after < before - _SAME_QUALITY:
-        notes.append(
-            f"Asahi answered from models rated {after:.2f} on average, the baseline is rated {before:.2f}. What was "
-            "saved by choosing cheaper models is a saving only if they are good enough for these tasks; callers "
-            "demand more with `quality_threshold` or `quality_preference`."
-        )
-    if len(pairs) < len(run.cases):
-        notes.append(
-            f"{len(run.cases) - len(pairs)} of {len(run.cases)} requests are left out of the comparison: "
-            "they failed on one side, or their price is unknown."
-        )
-    if not any(case.meaning for case in run.cases):
-        notes.append("This workload does not say which requests mean the same, so false hits cannot be counted.")
-    if run.concurrency > 1:
-        notes.append("Times include waiting for the other requests under way; measure them with --concurrency 1.")
-    return notes
 
 
 def _percentiles(values: Iterable[float]) -> Percentiles:
     found = sorted(values)
     if not found:
         return Percentiles(count=0)
-    p50, p95, p99 = (round(nearest_rank(found, percent), 3) for percent in (50, 95, 99))
-    return Percentiles(count=len(found), p50=p50, p95=p95, p99=p99)
+    p50, p90, p95, p99 = (round(nearest_rank(found, percent), 3) for percent in (50, 90, 95, 99))
+    return Percentiles(count=len(found), p50=p50, p90=p90, p95=p95, p99=p99)
 
 
 def _percent(before: int, after: int) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import msgspec
 
 from asahi_kernel.benchmark.recording import decode
 from asahi_kernel.errors import ConfigError
+from asahi_kernel.factory import Secret
 from asahi_kernel.settings import Cache, Governance, Journal, Routing, Settings
 from asahi_kernel.wire.fields import NAMES
 from asahi_kernel.wire.strict import scan
@@ -29,6 +31,16 @@ def is_mock(settings: Settings) -> bool:
     return all(table.get("type", name) == "mock" for name, table in settings.providers.items())
 
 
+def refuse_paid(settings: Settings) -> None:
+    """A run that is called a mock must not pay anybody: raises `ConfigError` for an embedder that may cost money."""
+    for name, table in settings.embedders.items():
+        if is_mock(settings) and table.get("type", name) != "local":
+            raise ConfigError(
+                f"embedders.{name}: a mock run would call this embedder and pay it. Have the semantic tier use "
+                "`local`, or leave it out with --tier 1"
+            )
+
+
 def asahi_settings(settings: Settings) -> Settings:
     """As configured, but nobody from outside is let in and nothing is sent out. Invented answers leave no trace in a
     real storage; answers that cost money are recorded where the configuration says."""
@@ -39,7 +51,10 @@ def asahi_settings(settings: Settings) -> Settings:
         sinks={},
         services={},
     )
-    return msgspec.structs.replace(private, **_NOTHING_STAYS) if is_mock(settings) else private
+    if not is_mock(settings):
+        return private
+    passing = msgspec.structs.replace(settings.encryption, keys=None, key=Secret(secrets.token_hex(32)))
+    return msgspec.structs.replace(private, **_NOTHING_STAYS, encryption=passing)
 
 
 def baseline_settings(settings: Settings) -> Settings:

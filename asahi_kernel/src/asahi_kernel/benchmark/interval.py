@@ -1,10 +1,10 @@
-"""Percentiles by nearest rank, and the bootstrap interval of a saving."""
+"""Percentiles by nearest rank, the bootstrap interval of a saving, and the Wilson interval of a share."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from math import ceil
+from math import ceil, sqrt
 from typing import TypeVar
 
 from msgspec import Struct
@@ -13,6 +13,8 @@ N = TypeVar("N", int, float)
 RESAMPLES = 2_000
 _LOW, _HIGH = 2.5, 97.5
 _BLOCKS = 1_000
+#: The normal quantile of a two-sided 95 % interval.
+_Z = 1.959964
 
 
 class Interval(Struct, frozen=True, kw_only=True):
@@ -53,6 +55,17 @@ def bootstrap(bills: Sequence[tuple[int, int]], seed: int) -> Interval | None:
         percent_low=nearest_rank(percents, _LOW),
         percent_high=nearest_rank(percents, _HIGH),
     )
+
+
+def wilson(found: int, seen: int) -> tuple[float, float] | None:
+    """The 95 % interval of the share `found` ÷ `seen` (Wilson 1927); None where nothing was seen."""
+    if not seen:
+        return None
+    share, square = found / seen, _Z * _Z
+    middle = share + square / (2 * seen)
+    spread = _Z * sqrt(share * (1 - share) / seen + square / (4 * seen * seen))
+    low, high = (middle - spread) / (1 + square / seen), (middle + spread) / (1 + square / seen)
+    return (max(0.0, low) if found else 0.0), (min(1.0, high) if found < seen else 1.0)
 
 
 def _blocks(bills: Sequence[tuple[int, int]], seed: int) -> list[tuple[int, int]]:

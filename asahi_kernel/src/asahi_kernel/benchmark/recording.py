@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gzip
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from asahi_kernel.benchmark.workload import Case
+from asahi_kernel.benchmark.workload import Case, Kind
 from asahi_kernel.errors import AsahiError, Invalid
 from asahi_kernel.wire import native, openai
 from asahi_kernel.wire.strict import scan
@@ -30,21 +32,29 @@ class BadTrace(Invalid):
 def read(path: Path) -> tuple[Case, ...]:
     """The cases of a file, in its order; a body that came before is a repeat. Raises `BadTrace` with the line's number.
 
-    Blank lines are skipped. A streamed request is replayed whole.
+    Blank lines are skipped, and a name that ends in `.gz` is unpacked. A streamed request is replayed whole.
     """
     cases: list[Case] = []
     seen: set[bytes] = set()
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        if line.strip():
-            try:
-                case = _case(number, line)
-            except AsahiError as error:
-                raise BadTrace(f"{path.name} line {number}: {error.message}") from error
-            cases.append(msgspec.structs.replace(case, kind="repeat") if case.body in seen else case)
-            seen.add(case.body)
+    for number, line in lines(path, BadTrace):
+        try:
+            case = _case(number, line)
+        except AsahiError as error:
+            raise BadTrace(f"{path.name} line {number}: {error.message}") from error
+        cases.append(msgspec.structs.replace(case, kind="repeat") if case.body in seen else case)
+        seen.add(case.body)
     if not cases:
         raise BadTrace(f"{path.name}: there is no request in this file")
     return tuple(cases)
+
+
+def lines(path: Path, refusal: type[Invalid]) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not blank, with their numbers; a name that ends in `.gz` is unpacked. Raises `refusal`."""
+    try:
+        whole = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise refusal(f"{path.name}: cannot be read: {error}") from error
+    return ((number, line) for number, line in enumerate(whole.splitlines(), 1) if line.strip())
 
 
 def check_models(cases: Sequence[Case], registry: Registry) -> None:
@@ -64,18 +74,23 @@ def decode(case: Case) -> Request:
     return asked.request
 
 
-def _case(number: int, line: bytes) -> Case:
-    tree = scan(line)
-    if not isinstance(tree, dict):
-        raise Invalid("a line must be a JSON object")
+def case_of(identity: str, tree: Mapping[str, object], kind: Kind) -> Case:
+    """One body as a case, whose answer comes whole. Raises `Invalid` for what the wire would refuse."""
     if "prompt" not in tree and "messages" not in tree:
         raise Invalid("neither `prompt` (a body of /infer) nor `messages` (a chat body) is there")
     kept = {name: value for name, value in tree.items() if name not in _DELIVERY}
     case = Case(
-        id=f"line {number}",
-        kind="trace",
+        id=identity,
+        kind=kind,
         wire="openai" if "messages" in tree else "native",
         body=msgspec.json.encode(kept),
     )
     decode(case)
     return case
+
+
+def _case(number: int, line: bytes) -> Case:
+    tree = scan(line)
+    if not isinstance(tree, dict):
+        raise Invalid("a line must be a JSON object")
+    return case_of(f"line {number}", tree, "trace")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -13,6 +13,7 @@ from msgspec import Struct
 from asahi_kernel import pipeline
 from asahi_kernel.api.exchange import named
 from asahi_kernel.benchmark.recording import decode
+from asahi_kernel.benchmark.standing_in import TRUTH
 from asahi_kernel.errors import AsahiError
 from asahi_kernel.trace import Trace
 from asahi_kernel.types import Principal
@@ -27,7 +28,8 @@ log = logging.getLogger(__name__)
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """What became of one case. Money in nUSD, `cost` None if a price is unknown; `tier` 0 is no hit.
+    """What became of one case. Money in nUSD, `cost` None if a price is unknown; `tier` 0 is no hit. `overhead` is what
+    Asahi itself spent on it, such as a paid embedding, on top of `cost`.
 
     `waited` says that a provider was waited for, also when a hit only shared another request's call. `overhead_ms` is
     all that Asahi itself took, from the first byte read to the last one encoded, None where it cannot be told apart.
@@ -35,6 +37,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
     cost: int | None
     saved: int = 0
+    overhead: int = 0
     model: str = ""
     tier: int = 0
     quality: float = 0.0
@@ -48,7 +51,9 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 
 class Books(Struct, frozen=True, kw_only=True):
-    """The answers' own sums beside those of the storage, in nUSD. They agree, or one of the two is wrong."""
+    """The answers' own sums beside those of the storage, in nUSD. They agree, or one of the two is wrong. `own` is
+    what Asahi spent on calls that no request waited for, such as rechecks of the semantic cache; `saved_by` is what
+    the storage holds by technique, less what each of them cost."""
 
     requests: int
     events: int
@@ -56,21 +61,31 @@ class Books(Struct, frozen=True, kw_only=True):
     stored_cost: int
     saved: int
     stored_saved: int
+    own: int = 0
+    saved_by: Mapping[str, int] = {}
 
     @property
     def agree(self) -> bool:
-        return (self.requests, self.cost, self.saved) == (self.events, self.stored_cost, self.stored_saved)
+        claimed = (self.requests, self.cost, self.saved - self.own)
+        return claimed == (self.events, self.stored_cost, self.stored_saved) and self.own >= 0
 
 
 async def replay(
-    gateway: Gateway, cases: Sequence[Case], org: str, concurrency: int, tick: Callable[[], None]
+    gateway: Gateway,
+    cases: Sequence[Case],
+    org: str,
+    concurrency: int,
+    tick: Callable[[], None],
+    answers: Mapping[str, str] = {},
 ) -> list[Outcome]:
-    """The outcomes, in the order of the cases. At most `concurrency` are under way; each is begun in order."""
+    """The outcomes, in the order of the cases. At most `concurrency` are under way; each is begun in order. `answers`
+    by meaning are what a stand-in says."""
     principal = Principal(org=org, user="benchmark", permissions=frozenset({"infer"}))
     outcomes: dict[int, Outcome] = {}
 
     async def work(waiting: Iterator[tuple[int, Case]]) -> None:
         for place, case in waiting:
+            TRUTH.set(answers.get(case.meaning))
             outcomes[place] = await _one(gateway, case, principal)
             tick()
 
@@ -93,6 +108,8 @@ async def audit(gateway: Gateway, outcomes: Sequence[Outcome], org: str) -> Book
         stored_cost=totals.cost,
         saved=sum(outcome.saved for outcome in outcomes),
         stored_saved=totals.saved,
+        own=totals.overhead_cost - sum(outcome.overhead for outcome in outcomes),
+        saved_by=totals.saved_by,
     )
 
 
@@ -118,7 +135,8 @@ async def _answer(gateway: Gateway, case: Case, principal: Principal, trace: Tra
 def _failed(trace: Trace, code: str) -> Outcome:
     costs = [attempt.cost for attempt in trace.attempts]
     billed = None if None in costs else sum(cost or 0 for cost in costs)
-    return Outcome(cost=billed, saved=-(billed or 0), error=code)
+    overhead = sum(trace.overhead.values())
+    return Outcome(cost=billed, saved=-(billed or 0) - overhead, overhead=overhead, error=code)
 
 
 def _outcome(gateway: Gateway, answer: Answer, latency_ms: float) -> Outcome:
@@ -128,6 +146,7 @@ def _outcome(gateway: Gateway, answer: Answer, latency_ms: float) -> Outcome:
     return Outcome(
         cost=answer.bill.cost,
         saved=answer.bill.saved,
+        overhead=answer.bill.overhead_cost,
         model=model,
         tier=hit.tier if hit else 0,
         quality=profile.quality_score if profile else 0.0,

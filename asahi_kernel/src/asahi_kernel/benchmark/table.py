@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from asahi_kernel.benchmark.report import Ledger, Percentiles, Report, Side
+from asahi_kernel.benchmark.report import Ledger, Percentiles, Report, Side, TierTruth, Truth
 
-_TIERS = {"1": "exact", "2": "semantic", "3": "intermediate"}
-_KINDS = {
+TIERS = {"1": "exact", "2": "semantic", "3": "intermediate"}
+KINDS = {
     "original": "first time asked",
     "repeat": "exact repeats",
     "paraphrase": "paraphrases",
     "near_miss": "near-misses",
     "trace": "from the trace",
 }
+CHECKED = {True: "ok", False: "BAD"}
 _WIDTH = 96
 
 
@@ -42,7 +43,11 @@ def _bill(report: Report) -> Iterator[str]:
             f"   ({saving.percent_low:.2f} % to {saving.percent_high:.2f} %)"
         )
     yield _money("  of which by caching", saving.by_caching)
+    if saving.by_false_hits:
+        yield _money("    of this by false hits, which is no saving", saving.by_false_hits)
     yield _money("  of which by choosing cheaper models", saving.by_routing)
+    if saving.overhead:
+        yield _money("  less what Asahi's own calls cost", -saving.overhead)
     yield _money("saved according to Asahi's own events", saving.claimed)
     for name, side in (("without Asahi", report.baseline), ("with Asahi", report.asahi)):
         if side.failed_cost:
@@ -67,18 +72,18 @@ def _caching(report: Report) -> Iterator[str]:
     share = f"{100 * caching.hit_rate:.1f} %"
     yield f"  {'hits':<44}{caching.hits:>12,} of {report.workload.requests:,}   {share}"
     for tier, hits in caching.by_tier.items():
-        name = _TIERS[tier]
-        absent = "" if hits or name in caching.tiers else f"   no {name} tier is installed or configured"
+        name = TIERS[tier]
+        absent = "" if hits or name in caching.tiers else "   not in use"
         yield f"  {f'  tier {tier}, {name}':<44}{hits:>12,}{absent}"
     if caching.shared:
         yield f"  {'  of these, shared a call under way':<44}{caching.shared:>12,}"
     for kind, hits in caching.by_kind.items():
-        yield f"  {_KINDS[kind]:<44}{hits:>12,} of {kinds[kind]:,}{_remark(report, kind, hits)}"
+        yield f"  {KINDS[kind]:<44}{hits:>12,} of {kinds[kind]:,}{_remark(report, kind, hits)}"
 
 
 def _remark(report: Report, kind: str, hits: int) -> str:
     if kind == "paraphrase" and not hits and "semantic" not in report.caching.tiers:
-        return "   no semantic tier is installed"
+        return "   the semantic tier is not in use, see --semantic"
     return {"repeat": "   should all hit", "near_miss": "   must not hit"}.get(kind, "")
 
 
@@ -100,10 +105,12 @@ def _models(report: Report) -> Iterator[str]:
 
 def _times(report: Report) -> Iterator[str]:
     yield from _title("Times in milliseconds")
-    yield f"  {'':<44}{'requests':>10}{'p50':>12}{'p95':>12}{'p99':>12}"
+    yield f"  {'':<44}{'requests':>10}{'p50':>10}{'p90':>10}{'p95':>10}{'p99':>10}"
     yield _time("without Asahi, the whole request", report.baseline.latency_ms)
-    yield _time("with Asahi, answered from the cache", report.hit_latency_ms)
-    yield _time("with Asahi, a provider was asked", report.miss_latency_ms)
+    yield _time("with Asahi, the whole request", report.asahi.latency_ms)
+    for tier, found in report.tier_latency_ms.items():
+        yield _time(f"  answered by tier {tier}, {TIERS[tier]}", found)
+    yield _time("  a provider was asked", report.miss_latency_ms)
     yield _time("Asahi's own work per request", report.overhead_ms)
 
 
@@ -111,15 +118,32 @@ def _checks(report: Report) -> Iterator[str]:
     truth = report.truth
     yield from _title("Checks")
     if truth.judged:
-        yield _check("false hits", not truth.false_hits, f"{truth.false_hits} in {truth.judged:,} judged requests")
+        yield _check("false hits", truth.proper, _false(truth))
+        if len(truth.by_tier) > 1:
+            for each in truth.by_tier:
+                yield f"         tier {each.tier}: {each.false_hits:,} of {each.hits:,} hits, {_rate(each)}"
         for identity in truth.false_hit_ids[:10]:
             yield f"         {identity}"
+        if truth.false_hits > 10:
+            yield f"         and {truth.false_hits - 10:,} more, see --report and --html"
     yield _check("books without Asahi", report.baseline_books.agree, _books(report.baseline_books))
     yield _check("books with Asahi", report.asahi_books.agree, _books(report.asahi_books))
     if not report.saving.compared:
         yield "  BAD  nothing could be compared: no request was answered on both sides at a known price"
     missed = f", {truth.missed_repeats} of {truth.repeats} repeats were not hit" if truth.missed_repeats else ""
     yield f"  result: {'good' if report.good else 'NOT GOOD'}{missed}"
+
+
+def _false(truth: Truth) -> str:
+    told = f"{truth.false_hits:,} in {truth.judged:,} judged requests"
+    return f"{told}; of {truth.hits:,} hits {_rate(truth)}" if truth.hits else told
+
+
+def _rate(found: Truth | TierTruth) -> str:
+    if found.rate is None or found.rate_low is None or found.rate_high is None:
+        return "none"
+    low, high = 100 * found.rate_low, 100 * found.rate_high
+    return f"{100 * found.rate:.2f} %   (95 % interval {low:.2f} % to {high:.2f} %)"
 
 
 def _notes(report: Report) -> Iterator[str]:
@@ -151,16 +175,17 @@ def _errors(side: Side) -> str:
 
 
 def _time(name: str, found: Percentiles) -> str:
-    shown = ("none" if value is None else f"{value:,.3f}" for value in (found.p50, found.p95, found.p99))
-    return f"  {name:<44}{found.count:>10,}" + "".join(f"{value:>12}" for value in shown)
+    shown = ("none" if value is None else f"{value:,.3f}" for value in (found.p50, found.p90, found.p95, found.p99))
+    return f"  {name:<44}{found.count:>10,}" + "".join(f"{value:>10}" for value in shown)
 
 
 def _check(name: str, good: bool, told: str) -> str:
-    return f"  {'ok ' if good else 'BAD'}  {name}: {told}"
+    return f"  {CHECKED[good]:<3}  {name}: {told}"
 
 
 def _books(books: Ledger) -> str:
+    own = f", and {_dollars(books.own_calls)} for calls of Asahi's own" if books.own_calls else ""
     return (
         f"{books.requests:,} requests, {books.events:,} events; answers cost {_dollars(books.cost)}, "
-        f"storage holds {_dollars(books.stored_cost)}"
+        f"storage holds {_dollars(books.stored_cost)}{own}"
     )

@@ -29,7 +29,8 @@ class Prompt(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Case(Struct, frozen=True, kw_only=True):
     """One request as the bytes that a client would send.
 
-    Cases of one `meaning` may be given the same answer, no others; empty means that nobody knows.
+    Cases of one `meaning` may be given the same answer, no others; empty means that nobody knows. `answer` is an
+    answer that is known to be right, `expected_output_length` is in tokens, 0 where nobody knows.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Case(Struct, frozen=True, kw_only=True):
     body: bytes
     type: str = ""
     meaning: str = ""
+    answer: str = ""
     expected_output_length: int = 0
 
 

@@ -34,3 +34,12 @@ def load(config: Path | None, *, mock: bool = False, overrides: dict[str, Any] |
         os.environ["ASAHI_CONFIG"] = str(config)
     os.environ[serving.OVERRIDES] = json.dumps(given)
     return serving.settings()
+
+
+def source() -> str:
+    """The configuration file in force, after `load`; its absence in words."""
+    from asahi_kernel.config import DEFAULT_PATH
+
+    if named := os.environ.get("ASAHI_CONFIG"):
+        return named
+    return str(DEFAULT_PATH) if DEFAULT_PATH.is_file() else "no file, the defaults"
