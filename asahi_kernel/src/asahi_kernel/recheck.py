@@ -12,7 +12,8 @@ import msgspec
 from asahi_kernel.answer import Answer, Bill, Route
 from asahi_kernel.calling import call
 from asahi_kernel.errors import AsahiError
-from asahi_kernel.pipeline import cacheable, close, reserve, shape
+from asahi_kernel.holding import close, reserve
+from asahi_kernel.pipeline import cacheable, shape
 from asahi_kernel.records import OWN, Status
 from asahi_kernel.rendering import render
 from asahi_kernel.routing import route, worst_case

@@ -22,6 +22,7 @@ class Api(Config, frozen=True):
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     workers: Positive = 1
     allowed_hosts: tuple[str, ...] = ()
+    rate_limit_per_minute: Annotated[int, Meta(ge=0)] = 100
     max_body_bytes: Positive = 1 << 20
     max_inference_body_bytes: Positive = 20 << 20
     max_headers: Positive = 100
