@@ -89,6 +89,7 @@ def _gateway(stack: ExitStack, upstream: str, storage: str) -> Any:
     model = {"provider": "openai", "cost_per_1k_input_tokens": 0.001, "cost_per_1k_output_tokens": 0.002}
     tree = {
         "auth": "open",
+        "governance": {"policies": []},
         "storage": "memory" if storage == "memory" else {"type": "sqlite", "path": str(folder / "asahi.db")},
         "journal": {"dir": str(folder / "journal")},
         "encryption": {"key": "ab" * 32},
