@@ -89,11 +89,10 @@ def _gateway(stack: ExitStack, upstream: str, storage: str) -> Any:
     model = {"provider": "openai", "cost_per_1k_input_tokens": 0.001, "cost_per_1k_output_tokens": 0.002}
     tree = {
         "auth": "open",
-        "governance": {"policies": []},
         "storage": "memory" if storage == "memory" else {"type": "sqlite", "path": str(folder / "asahi.db")},
         "journal": {"dir": str(folder / "journal")},
         "encryption": {"key": "ab" * 32},
-        "governance": {"audit_dir": str(folder / "audit")},
+        "governance": {"audit_dir": str(folder / "audit"), "policies": []},
         "providers": {"openai": {"api_key": "sk-bench", "base_url": f"{upstream}/v1"}},
         "models": [{"name": f"model-{letter}", **model} for letter in "abcde"],
     }
