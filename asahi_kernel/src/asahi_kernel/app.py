@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from litestar import Litestar, Request, Response, Router
@@ -97,10 +97,22 @@ def refuse_http(request: Request[Any, Any, Any], error: HTTPException) -> Respon
     if error.status_code == 404:
         return refuse(request, NotFound("there is nothing at this path"))
     if error.status_code == 405:
-        return refuse(request, MethodNotAllowed("this path does not take that method"))
+        told = refuse(request, MethodNotAllowed("this path does not take that method"))
+        told.headers["allow"] = ", ".join(methods_of(request))
+        return told
     if error.status_code < 500:
         return refuse(request, Invalid("the request's parameters are not valid"))
     return refuse_bug(request, error)
+
+
+def methods_of(request: Request[Any, Any, Any]) -> list[str]:
+    """The methods that the path of a request does take."""
+    found = []
+    for method in ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"):
+        with suppress(HTTPException):
+            request.app.asgi_router.handle_routing(path=request.scope["path"], method=method)
+            found.append(method)
+    return found
 
 
 def refuse_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

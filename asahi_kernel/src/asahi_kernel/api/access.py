@@ -23,8 +23,8 @@ def guard(gateway: Gateway) -> Any:
     """A Litestar guard: identifies the caller and holds the handler's declared permission against the key's."""
 
     async def check(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        permission = handler.opt["permission"]
-        if permission == PUBLIC:
+        permission = handler.opt.get("permission")
+        if permission is None or permission == PUBLIC:  # only the framework's own OPTIONS declares none
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in connection.scope["headers"]}
         principal = await gateway.authenticator.identify(headers)
