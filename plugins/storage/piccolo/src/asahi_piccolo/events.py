@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from asahi_kernel.records import Decision, Event, EventQuery, Totals
-from asahi_kernel.rollups import Granularity, add, floor, gather
+from asahi_kernel.rollups import KEPT, Granularity, add, floor, gather
 from asahi_piccolo.database import Database, Row, Statement
 from asahi_piccolo.eventrows import decision_of, event_of, moment
 from asahi_piccolo.rollups import COARSE
 
 _CHUNK = 1_000
-#: Rollups by minute and by hour are kept so long; beyond it the events themselves are read.
-KEPT: Mapping[Granularity, timedelta] = {"minute": timedelta(hours=48), "hour": timedelta(days=90)}
 _MARGIN = timedelta(hours=1)
 
 _FIND = Statement("SELECT * FROM inference_events WHERE request_id = $1 AND org_id = $2")
