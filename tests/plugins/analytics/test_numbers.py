@@ -156,8 +156,14 @@ def check_points(world, told, metric, edges):
 
 
 def test_days_begin_at_midnight_in_the_zone(world):
-    told = world.ask("trends", period="day", intervals=3, tz="Asia/Kolkata")
-    assert {(point["timestamp"].hour, point["timestamp"].minute) for point in told.data} == {(18, 30)}
+    """To the minute as long as minutes are kept, then at the next whole hour."""
+    told = world.ask("trends", period="day", intervals=9, tz="Asia/Kolkata")
+    starts = [(point["timestamp"].hour, point["timestamp"].minute) for point in told.data]
+    assert starts[-1] == (18, 30)
+    assert starts[0] == (19, 0)
+    assert set(starts) == {(18, 30), (19, 0)}
+    whole = world.ask("trends", period="day", intervals=9, tz="Europe/Madrid")
+    assert {point["timestamp"].minute for point in whole.data} == {0}
 
 
 def test_trends_between_two_times_are_cut_where_they_begin_and_end(world):

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from asahi_analytics.forecasting import MIN_DATA_POINTS, Forecast, forecast
 from asahi_analytics.periods import midnight, zone_of
-from asahi_analytics.trends import daily
+from asahi_analytics.trends import daily, settled
 from asahi_analytics.windows import series
 from asahi_kernel.money import NANO
 from asahi_kernel.reports import Scope, Told
@@ -36,7 +36,7 @@ async def cost_forecast(gateway: Gateway, scope: Scope, asked: Ahead) -> Told:
     whether `monthly_budget` dollars hold. Below three days of data all is zero, with a warning."""
     now = datetime.now(UTC)
     zone = zone_of(asked.tz)
-    edges = [midnight(now, zone, each - HISTORY) for each in range(HISTORY + 1)]
+    edges = settled([midnight(now, zone, each - HISTORY) for each in range(HISTORY + 1)], now)
     days = daily(edges, await series(gateway.storage, scope, edges, now))
     while days and not days[0][1].requests:
         days.pop(0)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from asahi_analytics.anomalies import FEW, Anomaly
+from asahi_analytics.sampling import decisions_of
 from asahi_kernel import ledger
 from asahi_kernel.ledger import Book, Head
 from asahi_kernel.records import EventQuery
@@ -117,8 +118,10 @@ async def overrun(storage: Storage, org: str, at: datetime) -> Anomaly | None:
     the same model's prices, since that is what an estimate is kept as."""
     query = EventQuery(start=at - timedelta(hours=1), end=at, tier=0, status="ok", limit=SAMPLE)
     real = estimated = count = 0
-    for event in await storage.events.newest(org, query):
-        decision = await storage.decisions.find(org, event.request_id) if event.cost else None
+    events = await storage.events.newest(org, query)
+    decisions = await decisions_of(storage, org, [event.request_id for event in events])
+    for event in events:
+        decision = decisions.get(event.request_id)
         chosen = [each for each in decision.candidates if each.name == event.model_selected] if decision else []
         if event.cost and chosen and chosen[0].cost:
             real, estimated, count = real + event.cost, estimated + chosen[0].cost, count + 1

@@ -3,12 +3,14 @@ by how many there were."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from asahi_analytics.windows import series
+from asahi_kernel.protocols import ManyDecisions
 from asahi_kernel.records import OWN, Decision, Event, EventQuery
 from asahi_kernel.reports import Scope
 
@@ -36,13 +38,21 @@ async def sample(storage: Storage, org: str, now: datetime) -> list[Sampled]:
         sum(sums.requests for sums in groups.values()) for groups in await series(storage, Scope(org), edges, now)
     ]
     each = MOST if sum(counts) <= MOST else MOST // max(1, sum(map(bool, counts)))
-    found: list[Sampled] = []
+    events: list[tuple[Event, float, int]] = []
     for at, count in enumerate(counts):
         if not count:
             continue
         query = EventQuery(start=edges[at], end=edges[at + 1], limit=each)
-        events = [event for event in await storage.events.newest(org, query) if event.route != OWN]
-        for event in events:
-            decision = await storage.decisions.find(org, event.request_id)
-            found.append(Sampled(event, decision, count / len(events), at * SLICE // timedelta(days=1)))
-    return found
+        newest = [event for event in await storage.events.newest(org, query) if event.route != OWN]
+        events += [(event, count / len(newest), at * SLICE // timedelta(days=1)) for event in newest]
+    decisions = await decisions_of(storage, org, [event.request_id for event, _, _ in events])
+    return [Sampled(event, decisions.get(event.request_id), weight, day) for event, weight, day in events]
+
+
+async def decisions_of(storage: Storage, org: str, request_ids: Sequence[str]) -> Mapping[str, Decision]:
+    """By request id: at once where the storage can."""
+    decisions = storage.decisions
+    if isinstance(decisions, ManyDecisions):
+        return await decisions.many(org, request_ids)
+    found = {request_id: await decisions.find(org, request_id) for request_id in request_ids}
+    return {request_id: each for request_id, each in found.items() if each is not None}

@@ -9,7 +9,7 @@ from asahi_analytics.intervals import wilson
 from asahi_analytics.periods import Period, Ranged, Window, window_of
 from asahi_analytics.sampling import sample
 from asahi_analytics.spending import DIMENSIONS, cost_of, holdout, label, ranked
-from asahi_analytics.windows import grouped, totals
+from asahi_analytics.windows import grouped, saved_by, totals
 from asahi_kernel.ledger import GENESIS, Head
 from asahi_kernel.money import dollars
 from asahi_kernel.reports import EVERY_ORG, Scope, Told
@@ -32,13 +32,14 @@ async def savings(gateway: Gateway, scope: Scope, asked: SavingsAsked) -> Told:
     """Baseline, cost, overhead and what is left as saved, by technique; negative where Asahi cost more. `detail=true`
     adds the comparison with the baseline model, the top cost drivers and the predicted hit rate."""
     window = window_of(asked)
-    sums = await totals(gateway.storage, scope, window, detail=True)
+    sums = await totals(gateway.storage, scope, window)
+    techniques = await saved_by(gateway.storage, scope, window)
     data: dict[str, Any] = {
         "baseline_cost": dollars(sums.baseline_cost),
         "cost": dollars(sums.cost),
         "overhead_cost": dollars(sums.overhead_cost),
         "saved": dollars(sums.saved),
-        "saved_by": {name: dollars(sums.saved_by[name]) for name in sorted(sums.saved_by)},
+        "saved_by": {name: dollars(amount) for name, amount in techniques.items()},
         "unpriced_requests": sums.unpriced,
         "causal": await holdout(gateway, scope, window),
         "ledger": await ledger(gateway, scope),

@@ -61,7 +61,7 @@ class Summarised(Ranged, frozen=True, kw_only=True):
 async def cost_summary(gateway: Gateway, scope: Scope, asked: Summarised) -> Told:
     """Cost, baseline, saving and hit rate in one."""
     window = window_of(asked)
-    sums = await totals(gateway.storage, scope, window, detail=True)
+    sums = await totals(gateway.storage, scope, window)
     data = summary_of(sums) | {
         "holdout": await holdout(gateway, scope, window),
         "uptime_seconds": round(time.monotonic() - gateway.started, 1),

@@ -13,7 +13,7 @@ from asahi_analytics.inferences import Recent, recent_inferences
 from asahi_analytics.periods import Ranged, Window, window_of
 from asahi_analytics.spending import summary_of
 from asahi_analytics.trends import between
-from asahi_analytics.windows import Groups, grouped, series, whole
+from asahi_analytics.windows import Groups, grouped, saved_by, series, whole
 from asahi_kernel.money import dollars
 from asahi_kernel.reports import EVERY_ORG, Scope, Told
 from asahi_kernel.rollups import Sums, merge
@@ -35,7 +35,8 @@ async def summary(gateway: Gateway, scope: Scope, asked: SummaryAsked) -> Told:
     newest requests. Money is null without view_cost."""
     now = datetime.now(UTC)
     window = window_of(asked, now)
-    found = await grouped(gateway.storage, scope, window, ("cache_tier", "model"), detail=True)
+    found = await grouped(gateway.storage, scope, window, ("cache_tier", "model"))
+    saved = await saved_by(gateway.storage, scope, window)
     totals, tiers = whole(found), _by(found, 0)
     data: dict[str, Any] = {"totals": summary_of(totals, money=scope.money), "previous": None}
     if asked.compare == "previous":
@@ -44,8 +45,8 @@ async def summary(gateway: Gateway, scope: Scope, asked: SummaryAsked) -> Told:
     data |= {
         "series": await lines(gateway, scope, window, asked.intervals),
         "by_model": _models(scope, _by(found, 1)),
-        "saved_by": {name: dollars(totals.saved_by[name]) for name in sorted(totals.saved_by)} if scope.money else None,
-        "cache": performance(gateway, scope, tiers),
+        "saved_by": {name: dollars(amount) for name, amount in saved.items()} if scope.money else None,
+        "cache": performance(gateway, scope, tiers, saved),
         "alerts": (await anomalies(gateway, scope, AnomaliesAsked())).data,
         "recent": await _recent(gateway, scope, asked.recent),
         "mock": gateway.mock,

@@ -14,7 +14,7 @@ from asahi_analytics.windows import Groups, series, whole
 from asahi_kernel.errors import Denied, Invalid
 from asahi_kernel.money import dollars
 from asahi_kernel.reports import Scope, Told
-from asahi_kernel.rollups import Sums, percentile
+from asahi_kernel.rollups import KEPT, Sums, floor, percentile
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
@@ -23,7 +23,7 @@ Metric: TypeAlias = Literal["cost", "latency", "requests", "cache_hit_rate", "sa
 MONEY = frozenset({"cost", "saved"})
 #: Between two times, the narrowest of these that needs no more buckets than asked for.
 LADDER = tuple(timedelta(minutes=each) for each in (1, 5, 15, 30, 60, 180, 360, 720, 1_440, 10_080, 43_200))
-_DAY = timedelta(days=1)
+_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 _OLDEST = datetime(1971, 1, 1, tzinfo=UTC)
 
 
@@ -54,8 +54,16 @@ async def trends(gateway: Gateway, scope: Scope, asked: Trend) -> Told:
 def edges_of(asked: Trend, now: datetime) -> list[datetime]:
     """Where the buckets begin and end."""
     if asked.start is None and asked.end is None:
-        return counted(asked.period, asked.intervals, asked.tz, now)
+        return settled(counted(asked.period, asked.intervals, asked.tz, now), now)
     return between(window_of(asked, now), asked.intervals)
+
+
+def settled(edges: Sequence[datetime], now: datetime) -> list[datetime]:
+    """Edges that fall within an hour, as midnight does in some zones, are moved to the next whole hour once minutes are
+    kept no more: events are not read by the hundred thousand for half an hour's difference."""
+    kept = now - KEPT["minute"] + timedelta(hours=2)
+    moved = [edge if edge >= kept or floor(edge, "hour") == edge else floor(edge, "hour") + _HOUR for edge in edges]
+    return [edge for at, edge in enumerate(moved) if not at or edge > moved[at - 1]]
 
 
 def counted(period: Period, intervals: int, tz: str, now: datetime) -> list[datetime]:
@@ -80,6 +88,7 @@ def between(window: Window, most: int) -> list[datetime]:
         if edge > window.start:
             inner.append(edge)
         edge = _next(window, edge, width)
+    inner = [edge for edge in settled(inner, window.now) if window.start < edge < window.end]
     return [window.start, *(inner if len(inner) < most else ()), window.end]
 
 

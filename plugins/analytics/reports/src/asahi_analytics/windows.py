@@ -43,6 +43,18 @@ async def totals(storage: Storage, scope: Scope, window: Window, *, detail: bool
     return whole(await grouped(storage, scope, window, (), detail=detail))
 
 
+async def saved_by(storage: Storage, scope: Scope, window: Window) -> dict[str, int]:
+    """What each technique saved in a window: what it has since its start, less what it has since its end. So no sketch
+    is read, which is nearly all that `detail` costs."""
+    found: dict[str, int] = {}
+    for org in await orgs_of(storage, scope):
+        since = (await storage.events.totals(org, window.start)).saved_by
+        after = (await storage.events.totals(org, window.end)).saved_by if window.end < window.now else {}
+        for name, amount in since.items():
+            found[name] = found.get(name, 0) + amount - after.get(name, 0)
+    return {name: amount for name, amount in sorted(found.items()) if amount}
+
+
 async def grouped(
     storage: Storage, scope: Scope, window: Window, by: Sequence[Dimension], *, detail: bool = False
 ) -> Groups:
