@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from asahi_analytics.anomalies import RULES, Past, fired
+from asahi_analytics.anomalies import RULES, Past, _chance, fired
 from asahi_kernel.records import Event
 from asahi_kernel.rollups import Sums, count, floor
 
@@ -161,3 +161,14 @@ def test_a_few_dear_requests_are_no_cost_spike_where_costs_vary_as_much():
     hour = [*last_hour(4), request(5, cost=9_000_000), request(6, cost=9_000_000)]
     assert "cost_spike" not in found(*varied, *hour)
     assert "cost_spike" in found(*varied, *last_hour(60, cost=9_000_000))
+
+
+@pytest.mark.parametrize(
+    ("hits", "asked", "rate", "chance"), [(0, 10, 0.5, 2**-10), (2, 3, 0.5, 0.875), (9, 9, 0.5, 1)]
+)
+def test_the_chance_of_so_few_hits_is_the_binomial_one(hits, asked, rate, chance):
+    assert _chance(hits, asked, rate) == pytest.approx(chance)
+
+
+def test_the_bound_for_many_look_ups_is_above_the_chance_itself():
+    assert _chance(700, 2_000, 0.4) < _chance(701, 2_001, 0.4) < 0.001

@@ -193,6 +193,16 @@ def test_a_bad_value_is_refused_with_the_allowed_ones(world, name, query, told):
     assert answer.json()["details"]["param"] in query
 
 
+def test_the_contract_has_the_parameters_of_every_report(world):
+    paths = world.ask("/openapi.json").json()["paths"]
+    for name in NAMES:
+        told = {each["name"]: each for each in paths[f"/analytics/{name}"]["get"]["parameters"]}
+        assert {"org_id", "format"} <= set(told)
+        assert set(told) == {"org_id", "format", *kit.BY_NAME[name].params.__struct_encode_fields__}
+    (metric,) = [each for each in paths["/analytics/trends"]["get"]["parameters"] if each["name"] == "metric"]
+    assert "cache_hit_rate" in metric["schema"]["enum"]
+
+
 def test_a_cursor_is_of_its_org_alone(world):
     page = world.get("recent-inferences", limit=5)["data"]
     assert len(page["inferences"]) == 5

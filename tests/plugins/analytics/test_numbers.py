@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 from tests.plugins.analytics import kit
 from tests.plugins.analytics.kit import Events, Hand, run
@@ -283,6 +284,22 @@ def test_forecast_rests_on_the_complete_days(world):
     for _, cost in sorted(days.items()):
         average = cost if average is None else average + 0.25 * (cost - average)
     assert told.data["forecast"]["predicted_cost"] == dollars(7 * average)
+
+
+def test_the_holdout_is_measured_on_the_newest_requests(world, monkeypatch):
+    from asahi_analytics import spending
+    from asahi_analytics.causal import Arm
+
+    seen = []
+    monkeypatch.setattr(spending, "take", lambda held, compared, event: seen.append(event.request_id))
+    savings = type(world.gateway.settings.savings)(holdout_rate=0.05)
+    settings = msgspec.structs.replace(world.gateway.settings, savings=savings)
+    monkeypatch.setattr(world.gateway, "settings", settings)
+    told = world.ask("cost-summary", period="month")
+    wanted = sorted((event.request_id for event in world.of(told).everything), reverse=True)
+    assert seen == wanted[: spending._ARMS]
+    assert told.data["holdout"] is None
+    assert Arm().count == 0
 
 
 def test_summary_is_its_parts(world):

@@ -31,7 +31,7 @@ def report_routes(gateway: Gateway, plugins: Plugins) -> list[HTTPRouteHandler]:
 def _route(gateway: Gateway, report: Report) -> HTTPRouteHandler:
     @get(
         f"/analytics/{report.name}",
-        opt={"permission": report.permission},
+        opt={"permission": report.permission, "parameters": report.params},
         tags=["analytics"],
         description=report.run.__doc__,
         operation_id=f"analytics-{report.name}",

@@ -24,6 +24,7 @@ FEW = 3
 #: Standard errors by which a mean must be off: a week has 168 hours, and costs are skewed.
 SURE = 4.0
 _KNOWN = 64
+_EXACT = 2_000
 Row: TypeAlias = tuple[datetime, Sums]
 
 
@@ -154,8 +155,8 @@ def cache_degradation(past: Past, at: datetime) -> Anomaly | None:
     current, expected = now.hits / asked, before.hits / (before.hits + before.misses)
     drop = 1 - current / expected
     fallen = drop >= 0.5 or (current < 0.10 and expected > 0.20)
-    # A rate of few look-ups swings by itself: what chance brings once in a hundred times is no finding.
-    if not fallen or _chance(now.hits, asked, expected) > 0.01:
+    # A rate of few look-ups swings by itself: what chance brings once in a thousand times is no finding.
+    if not fallen or _chance(now.hits, asked, expected) > 0.001:
         return None
     said = f"the cache answers {100 * current:.1f} % of the last hour's requests, {100 * expected:.1f} % the day before"
     return _found("cache_degradation", "cache_hit_rate", drop >= 0.75, current, expected, said)
@@ -245,13 +246,25 @@ def _above(sketch: Mapping[int, int], latency_ms: float) -> int:
 
 
 def _chance(hits: int, asked: int, rate: float) -> float:
-    """The probability of so few hits at this rate, by Hoeffding and Chernoff: exp(-n KL(observed, rate))."""
+    """The probability of so few hits at this rate: binomial, and of many look-ups Chernoff's bound of it."""
     seen = hits / asked
     if seen >= rate:
         return 1.0
     if rate >= 1:
         return 0.0
-    divergence = (1 - seen) * math.log((1 - seen) / (1 - rate))
-    if seen:
-        divergence += seen * math.log(seen / rate)
-    return math.exp(-asked * divergence)
+    if asked > _EXACT:
+        divergence = (1 - seen) * math.log((1 - seen) / (1 - rate))
+        if seen:
+            divergence += seen * math.log(seen / rate)
+        return math.exp(-asked * divergence)
+    whole = math.lgamma(asked + 1)
+    return sum(
+        math.exp(
+            whole
+            - math.lgamma(each + 1)
+            - math.lgamma(asked - each + 1)
+            + each * math.log(rate)
+            + (asked - each) * math.log(1 - rate)
+        )
+        for each in range(hits + 1)
+    )
