@@ -15,7 +15,7 @@ from asahi_analytics.catalogue import REPORTS
 from asahi_kernel.builtins.memory_storage import MemoryStorage
 from asahi_kernel.config import decode
 from asahi_kernel.gateway import Gateway
-from asahi_kernel.identity import new_id
+from asahi_kernel.identity import first_id
 from asahi_kernel.records import Event, Settled
 from asahi_kernel.registry import build
 from asahi_kernel.reports import Scope, ask
@@ -77,9 +77,10 @@ def _event(dice: random.Random, now: datetime, days: float) -> Event:
         cost, overhead = 0, dice.randint(1, 90_000)
     saved = baseline - (cost or 0) - overhead
     technique = {0: "routing", 1: "exact_cache", 2: "semantic_cache", 3: "intermediate_cache"}[tier]
+    timestamp = now - timedelta(seconds=age)
     return Event(
-        request_id=new_id(),
-        timestamp=now - timedelta(seconds=age),
+        request_id=id_at(timestamp, dice),
+        timestamp=timestamp,
         org_id=dice.choices(("here", "there"), (3, 1))[0],
         route="recheck" if own else "/infer",
         status=status,
@@ -102,6 +103,11 @@ def _event(dice: random.Random, now: datetime, days: float) -> Event:
         quality_score=round(dice.uniform(2, 5), 2) if dice.random() < 0.8 else None,
         price_version="reference-1",
     )
+
+
+def id_at(moment: datetime, dice: random.Random) -> str:
+    """An id as the gateway would have made it at that time."""
+    return first_id(moment)[:10] + "".join(dice.choices("0123456789ABCDEFGHJKMNPQRSTVWXYZ", k=16))
 
 
 def batches(events: list[Event], size: int = 2_000) -> Iterator[list[Settled]]:

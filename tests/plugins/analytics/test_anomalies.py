@@ -163,9 +163,7 @@ def test_a_few_dear_requests_are_no_cost_spike_where_costs_vary_as_much():
     assert "cost_spike" in found(*varied, *last_hour(60, cost=9_000_000))
 
 
-@pytest.mark.parametrize(
-    ("hits", "asked", "rate", "chance"), [(0, 10, 0.5, 2**-10), (1, 3, 0.5, 0.5), (9, 9, 0.5, 1)]
-)
+@pytest.mark.parametrize(("hits", "asked", "rate", "chance"), [(0, 10, 0.5, 2**-10), (1, 3, 0.5, 0.5), (9, 9, 0.5, 1)])
 def test_the_chance_of_so_few_hits_is_the_binomial_one(hits, asked, rate, chance):
     assert _chance(hits, asked, rate) == pytest.approx(chance)
 

@@ -100,6 +100,15 @@ def test_cost_breakdown(world, group_by):
     assert sum(row["share"] for row in rows.values()) == pytest.approx(1)
 
 
+def test_a_cost_that_nobody_knows_is_null_and_not_zero():
+    from asahi_analytics.spending import cost_of
+    from asahi_kernel.rollups import Sums
+
+    assert cost_of(Sums(requests=2, unpriced=2)) is None
+    assert cost_of(Sums(requests=2, unpriced=1, cost=5)) == 5e-9
+    assert cost_of(Sums(requests=2)) == 0
+
+
 def test_cost_breakdown_by_two_beside_the_stretch_before(world):
     told = world.ask("cost-breakdown", subgroup="user", period="week", compare="previous")
     before = SimpleNamespace(start=told.start - (told.end - told.start), end=told.start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -167,7 +168,9 @@ def test_repeated_prefixes(registry):
 @pytest.mark.anyio
 async def test_a_sample_stands_for_every_request_of_the_week():
     storage = MemoryStorage(100_000)
-    made = [event(timestamp=NOW - timedelta(minutes=each * 3), request_id=new_id()) for each in range(3_000)]
+    dice = random.Random(1)
+    times = [NOW - timedelta(minutes=each * 3) for each in range(3_000)]
+    made = [event(timestamp=each, request_id=kit.id_at(each, dice)) for each in times]
     made += [event(timestamp=NOW - timedelta(days=8)), event("there", timestamp=NOW)]
     await storage.books.post([Settled(each, decision(each)) for each in made])
     found = await sample(storage, "here", NOW + timedelta(seconds=1))

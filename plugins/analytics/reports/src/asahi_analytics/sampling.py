@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from asahi_analytics.windows import series
+from asahi_kernel.identity import first_id
 from asahi_kernel.protocols import ManyDecisions
 from asahi_kernel.records import OWN, Decision, Event, EventQuery
 from asahi_kernel.reports import Scope
@@ -42,8 +43,11 @@ async def sample(storage: Storage, org: str, now: datetime) -> list[Sampled]:
     for at, count in enumerate(counts):
         if not count:
             continue
-        query = EventQuery(start=edges[at], end=edges[at + 1], limit=each)
+        # Pages are read from an id on: without it, an old slice is found by walking through all that came after it.
+        query = EventQuery(start=edges[at], end=edges[at + 1], before=first_id(edges[at + 1]), limit=each)
         newest = [event for event in await storage.events.newest(org, query) if event.route != OWN]
+        if not newest:
+            continue
         events += [(event, count / len(newest), at * SLICE // timedelta(days=1)) for event in newest]
     decisions = await decisions_of(storage, org, [event.request_id for event, _, _ in events])
     return [Sampled(event, decisions.get(event.request_id), weight, day) for event, weight, day in events]
