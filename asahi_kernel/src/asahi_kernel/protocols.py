@@ -296,14 +296,6 @@ class Decisions(Protocol):
     async def find(self, org: str, request_id: str) -> Decision | None: ...
 
 
-@runtime_checkable
-class ManyDecisions(Decisions, Protocol):
-    """Decisions that can be read many at once."""
-
-    async def many(self, org: str, request_ids: Sequence[str]) -> Mapping[str, Decision]:
-        """Those of the org that are there, by request id."""
-
-
 class Rollups(Protocol):
     """Usage summed up by time bucket, over the buckets that start in `[start, end)`."""
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import msgspec
 from msgspec import Struct
 
 from asahi_kernel.errors import Denied, Invalid
+from asahi_kernel.protocols import Decisions
 from asahi_kernel.wire.mistakes import explain
 
 if TYPE_CHECKING:
     from asahi_kernel.factory import Report
     from asahi_kernel.gateway import Gateway
     from asahi_kernel.plugins import Plugins
+    from asahi_kernel.records import Decision
     from asahi_kernel.types import Principal
 
 #: All orgs together, for the operator.
@@ -39,6 +41,14 @@ class Told(Struct, frozen=True, kw_only=True):
     end: datetime
     table: Sequence[Mapping[str, Any]] = ()
     more: Mapping[str, Any] = {}
+
+
+@runtime_checkable
+class ManyDecisions(Decisions, Protocol):
+    """A storage's decisions that can be read many at once."""
+
+    async def many(self, org: str, request_ids: Sequence[str]) -> Mapping[str, Decision]:
+        """Those of the org that are there, by request id."""
 
 
 async def ask(gateway: Gateway, report: Report, scope: Scope, query: Mapping[str, str]) -> Told:

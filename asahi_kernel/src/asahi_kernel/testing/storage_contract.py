@@ -11,8 +11,8 @@ import msgspec
 from asahi_kernel.identity import new_id
 from asahi_kernel.ledger import Book, Head, fault
 from asahi_kernel.money import Prices
-from asahi_kernel.protocols import ManyDecisions
 from asahi_kernel.records import Attempt, Claim, DeadLetter, Event, EventQuery, Kept, Settled
+from asahi_kernel.reports import ManyDecisions
 from asahi_kernel.rollups import GRANULARITIES, Dimension, Sums, count, floor, group, merge
 from asahi_kernel.testing.contracts import Contract
 from asahi_kernel.testing.samples import decision, event

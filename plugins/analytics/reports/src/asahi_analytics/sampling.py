@@ -11,9 +11,8 @@ from msgspec import Struct
 
 from asahi_analytics.windows import series
 from asahi_kernel.identity import first_id
-from asahi_kernel.protocols import ManyDecisions
 from asahi_kernel.records import OWN, Decision, Event, EventQuery
-from asahi_kernel.reports import Scope
+from asahi_kernel.reports import ManyDecisions, Scope
 
 if TYPE_CHECKING:
     from asahi_kernel.protocols import Storage
