@@ -13,6 +13,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 
 from asahi_kernel.api.access import guard, refuse_undeclared
+from asahi_kernel.api.analytics import report_routes
 from asahi_kernel.api.cache import cache_routes
 from asahi_kernel.api.counting import counting_routes
 from asahi_kernel.api.docs import docs_routes
@@ -70,6 +71,7 @@ def _guarded(gateway: Gateway, plugins: Plugins) -> list[Any]:
     own += feedback_routes(gateway)
     own += counting_routes(gateway)
     own += cache_routes(gateway)
+    own += report_routes(gateway, plugins)
     docs = docs_routes() if gateway.settings.api.docs else []
     registered = plugins.manager.hook.register_routes(gateway=gateway)
     return [*own, *docs, *(route for routes in registered for route in routes or ())]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -15,6 +16,7 @@ from asahi_kernel.wire.openai.embeddings import Body as EmbeddingsBody
 from asahi_kernel.wire.openai.request import Body as OpenAIBody
 from asahi_kernel.wire.responses.request import Body as ResponsesBody
 
+_FORMAT = {"enum": ["json", "csv"], "default": "json"}
 _REF = "#/components/schemas/{name}"
 _PROBLEM = {"$ref": _REF.format(name=Problem.__name__)}
 
@@ -25,6 +27,8 @@ def contract(app: Litestar) -> dict[str, Any]:
     paths, components = _inference()
     typed = {path: _with_errors(path, item) for path, item in schema.get("paths", {}).items()}
     schema["paths"] = {**paths, **typed}
+    for path, parameters in _parameters(app):
+        schema["paths"][path]["get"]["parameters"] = parameters
     schema.setdefault("components", {}).setdefault("schemas", {}).update(components)
     return schema
 
@@ -49,6 +53,22 @@ def _errors(path: str) -> dict[str, Any]:
         return {"default": {"description": f"An error in {whose}'s shape", "content": {"application/json": {}}}}
     content = {"application/problem+json": {"schema": _PROBLEM}}
     return {"default": {"description": "Problem (RFC 9457)", "content": content}}
+
+
+def _parameters(app: Litestar) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """What the reports take: they decode their queries themselves."""
+    for route in app.routes:
+        for handler in getattr(route, "route_handlers", ()):
+            if kind := handler.opt.get("parameters"):
+                (_,), found = msgspec.json.schema_components([kind], ref_template=_REF)
+                properties = {**found[kind.__name__]["properties"], "org_id": {"type": "string"}, "format": _FORMAT}
+                yield (
+                    route.path,
+                    [
+                        {"name": name, "in": "query", "required": False, "schema": each}
+                        for name, each in properties.items()
+                    ],
+                )
 
 
 @cache
