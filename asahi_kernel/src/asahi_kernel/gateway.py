@@ -112,6 +112,7 @@ class Gateway:
         self.cleared: dict[str, float] = {}
         self.policies: Mapping[str, Policy] = {}
         self.output_policies: tuple[OutputPolicy, ...] = ()
+        self.waiting_policies: frozenset[str] | set[str] = frozenset()
         self.vetoes: tuple[Veto, ...] = ()
         self.settlements: tuple[Settlement, ...] = ()
         self.transforms: Mapping[str, Transform] = {}
@@ -187,6 +188,7 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         default = DEFAULT_POLICIES if settings.profile == "production" else ()
         policies = opener.installed("policies", settings.governance.policies, default, settings.policies)
         gateway.policies = await opener.all("policies", policies, settings.policies)
+        gateway.waiting_policies = {name for name, each in gateway.policies.items() if not isinstance(each, LocalPart)}
         gateway.vetoes = tuple(each for each in gateway.policies.values() if isinstance(each, Veto))
         backwards = tuple(reversed(tuple(gateway.policies.values())))
         gateway.output_policies = tuple(policy for policy in backwards if isinstance(policy, OutputPolicy))

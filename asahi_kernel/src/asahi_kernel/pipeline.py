@@ -21,6 +21,7 @@ from asahi_kernel.records import Lookup
 from asahi_kernel.relay import Relay
 from asahi_kernel.rendering import render
 from asahi_kernel.routing import route, worst_case
+from asahi_kernel.screening import screened
 from asahi_kernel.settlement import foresee, settle, settle_failure
 from asahi_kernel.types import Completion, Hit, Request
 
@@ -103,7 +104,13 @@ async def rehearse(gateway: Gateway, request: Request, principal: Principal, tra
 async def admit(gateway: Gateway, request: Request, principal: Principal, trace: Trace) -> Request:
     """Policies fail closed: whatever they raise stops the request."""
     for name, policy in gateway.policies.items():
-        request = await bounded(gateway, f"policy {name!r}", policy.admit(request, principal), Request)
+        work = policy.admit(request, principal)
+        if name in gateway.waiting_policies:
+            request = await bounded(gateway, f"policy {name!r}", work, Request)
+        else:
+            request = _sound(f"policy {name!r}", await work, Request)
+    for note in request.terms.notes:
+        trace.warn(note)
     trace.mark("admission")
     return request
 
@@ -154,8 +161,12 @@ async def pay(
         ranked = await route(gateway, shaped, principal, trace)
         await reserve(gateway, principal, ranked, trace, worst_case(shaped))
         trace.mark("routing")
-        live = relay if not gateway.output_policies else None
-        completion = await call(gateway, shaped, principal, ranked, trace, live)
+        live = screened(gateway, request, principal, relay)
+        try:
+            completion = await call(gateway, shaped, principal, ranked, trace, live)
+        finally:
+            if relay is not None:
+                relay.screen = None
         tell(gateway, shaped, principal, completion)
         trace.mark("inference")
         completion = await release(gateway, shaped, completion, principal)
@@ -356,6 +367,10 @@ async def bounded(gateway: Gateway, who: str, work: Awaitable[T], expected: type
             result = await work
     except TimeoutError:
         raise PluginError(f"{who} took longer than {limit_ms} ms") from None
+    return _sound(who, result, expected)
+
+
+def _sound(who: str, result: object, expected: type[T]) -> T:
     if not isinstance(result, expected):
         raise PluginError(f"{who} gave a {type(result).__name__}, not a {expected.__name__}")
     return result

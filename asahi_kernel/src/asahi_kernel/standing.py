@@ -32,6 +32,8 @@ _FRESH_S = 1.0
 _KEPT_S = 300.0
 _STORAGE_S = 2.0
 _ORGS = 10_000
+#: Frameworks under which every inference is in the audit log.
+AUDITED = frozenset({"hipaa", "soc2"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -43,6 +45,16 @@ class Standing(Struct, frozen=True, kw_only=True):
     profile: ComplianceProfile | None = None
     preferences: Preferences = Preferences()
     tenant: Tenant | None = None
+
+    @property
+    def frameworks(self) -> tuple[str, ...]:
+        """What the org must comply with."""
+        return () if self.profile is None else self.profile.frameworks
+
+    @property
+    def audits_inference(self) -> bool:
+        """Whether each inference must be in the audit log: by a policy of the org's own, or by a framework."""
+        return (self.policy.version > 0 and self.policy.require_audit_log) or not AUDITED.isdisjoint(self.frameworks)
 
 
 class _Known(Struct):

@@ -3,6 +3,7 @@ gateway opens."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -15,3 +16,20 @@ class Veto(Protocol):
     Asked for each hit after `admit`, so it must not wait."""
 
     def objection(self, request: Request, principal: Principal, stored: Completion) -> str: ...
+
+
+class Sieve(Protocol):
+    """Looks at one text of an answer as it comes. What `feed` gives may go out now; what could still become something
+    else with the next piece is held back; `end` gives the rest. Either may raise `Denied`, which ends the stream."""
+
+    def feed(self, text: str) -> str: ...
+    def end(self) -> str: ...
+
+
+@runtime_checkable
+class StreamPolicy(Protocol):
+    """An output policy that can look at an answer while it comes; one that cannot makes every stream wait for the whole
+    answer. `sieve` gives what makes a sieve for each text, or None where this request's answer needs no look. Asked for
+    each stream after `admit`, so it must not wait. Joined, a sieve's pieces are what `release` makes of the whole."""
+
+    def sieve(self, request: Request, principal: Principal) -> Callable[[], Sieve] | None: ...
