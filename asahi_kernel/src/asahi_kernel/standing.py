@@ -143,7 +143,7 @@ class Standings:
             ) from error
         standing = Standing(
             org=org,
-            policy=policy or self._policy(org),
+            policy=policy or self.default(org),
             profile=profile,
             preferences=preferences.read(wanted.body) if wanted is not None else Preferences(),
             tenant=tenant,
@@ -155,9 +155,10 @@ class Standings:
         return standing
 
     def _plain(self, org: str) -> Standing:
-        return Standing(org=org, policy=self._policy(org))
+        return Standing(org=org, policy=self.default(org))
 
-    def _policy(self, org: str) -> OrgPolicy:
+    def default(self, org: str) -> OrgPolicy:
+        """The operator's policy, for an org without one of its own."""
         given = self._default
         return OrgPolicy(
             org_id=org,

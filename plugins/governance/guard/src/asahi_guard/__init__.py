@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 from asahi_kernel import Factory, hookimpl
 
 if TYPE_CHECKING:
+    from litestar.types import ControllerRouterHandler
+
+    from asahi_kernel.gateway import Gateway
     from asahi_kernel.protocols import Policy, Rule
 
 
@@ -25,3 +28,12 @@ def register_rules() -> Iterable[Factory[Rule, Any]]:
     from asahi_guard.opening import RULES
 
     return RULES
+
+
+@hookimpl
+def register_routes(gateway: Gateway) -> Iterable[ControllerRouterHandler]:
+    """`/governance/policies` and `/governance/compliance`."""
+    from asahi_guard.policies import policy_routes
+    from asahi_guard.profiles import profile_routes
+
+    return [*policy_routes(gateway), *profile_routes(gateway)]
