@@ -14,6 +14,8 @@ from msgspec import Struct
 
 LETTERS, UPPER, DIGITS = string.ascii_lowercase, string.ascii_uppercase, string.digits
 BASE62 = string.ascii_letters + DIGITS
+#: What may stand in front of a telephone number, and is no part of it.
+CUE = "phone: "
 FRAMES = (
     "Please use {} for it.",
     "{}",
@@ -42,7 +44,7 @@ def labelled(seed: int, each: int) -> Iterator[Labelled]:
     for kind, makers in MAKERS.items():
         for _ in range(each):
             data = dice.choice(makers)(dice)
-            yield Labelled(dice.choice(FRAMES).format(data), kind, data)
+            yield Labelled(dice.choice(FRAMES).format(data), kind, data.removeprefix(CUE))
 
 
 def ordinary(seed: int, each: int) -> Iterator[Labelled]:
@@ -146,7 +148,7 @@ def _phone(dice: random.Random) -> str:
         f"01 {_grouped(_digits(dice, 8), 2, 2, 2, 2)}",
         f"0171/{_digits(dice, 7)}",
         f"0049 30 {_digits(dice, 7)}",
-        f"phone: {_digits(dice, 10, '23456789')}",
+        CUE + _digits(dice, 10, "23456789"),
         local,  # a local number by itself: known to be missed
     )
     return dice.choice(shapes)

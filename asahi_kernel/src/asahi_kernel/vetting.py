@@ -18,6 +18,14 @@ class Veto(Protocol):
     def objection(self, request: Request, principal: Principal, stored: Completion) -> str: ...
 
 
+@runtime_checkable
+class Clearance(Protocol):
+    """A policy that must see whatever leaves for a vendor, also what is no inference, such as a count of tokens.
+    `clear` gives the request as it may leave, or raises `Denied`; it spends nothing."""
+
+    async def clear(self, request: Request, principal: Principal) -> Request: ...
+
+
 class Sieve(Protocol):
     """Looks at one text of an answer as it comes. What `feed` gives may go out now; what could still become something
     else with the next piece is held back; `end` gives the rest. Either may raise `Denied`, which ends the stream."""

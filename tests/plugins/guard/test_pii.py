@@ -213,20 +213,54 @@ async def test_tool_calls_are_redacted_in_streams_too():
         assert items[-1].completion.tool_calls[0].arguments == calls[0].arguments
 
 
-async def test_a_stream_with_log_probabilities_waits_and_loses_them():
+async def test_log_probabilities_are_left_out_of_streams():
     odd = Chunk(text="4111 1111 ", choice=b'{"logprobs":{"content":[{"token":"4111"}]}}')
-    async with guarded(Model(odd, Chunk(text="1111 1111")), pii_action="redact") as gateway:
+    async with guarded(Model("It is ", odd, Chunk(text="1111 1111")), pii_action="redact") as gateway:
         items = await chunks_of(gateway, asking("say", terms=STREAM))
-        assert text_of(items) == "[CC_REDACTED]"
+        assert text_of(items) == "It is [CC_REDACTED]"
         assert "4111" not in repr(items)
 
 
-async def test_what_a_vendor_adds_late_is_left_out_and_the_text_goes_on():
-    late = Chunk(text="mid ", delta=b'{"note":"4111 1111 1111 1111"}')
+def thought(text):
+    return Chunk(delta=json.dumps({"reasoning_content": text}).encode())
+
+
+def block(**fields):
+    return Chunk(delta=json.dumps({"content_block_delta": fields}).encode())
+
+
+async def test_thinking_is_streamed_and_redacted_too():
+    """CO-4. As OpenAI's kin and as Anthropic send it; its end is out before the answer begins."""
+    said = "The user is ann@exam", "ple.com and pays by 4111 1111 11", "11 1111, it says"
+    blocks = [block(type="thinking_delta", thinking=text) for text in said]
+    for pieces, take in (
+        (map(thought, said), lambda told: told.get("reasoning_content", "")),
+        (
+            [*blocks, block(type="signature_delta", signature="c2ln")],
+            lambda told: told["content_block_delta"].get("thinking", ""),
+        ),
+    ):
+        async with guarded(Model(*pieces, "Hello."), pii_action="redact") as gateway:
+            items = await chunks_of(gateway, asking("say", terms=STREAM))
+        deltas = [json.loads(item.delta) for item in items if isinstance(item, Chunk) and item.delta]
+        told = "The user is [EMAIL_REDACTED] and pays by [CC_REDACTED], it says"
+        assert "".join(map(take, deltas)) == told
+        assert len(deltas) > 2
+        last = max(place for place, item in enumerate(items) if isinstance(item, Chunk) and item.delta)
+        first = min(place for place, item in enumerate(items) if isinstance(item, Chunk) and item.text)
+        assert last < first
+        assert text_of(items) == "Hello."
+    assert deltas[-1] == {"content_block_delta": {"type": "signature_delta", "signature": "c2ln"}}
+    assert all(each["content_block_delta"]["type"] for each in deltas)
+
+
+async def test_other_vendor_fields_are_looked_at_whole_wherever_they_come():
+    late = Chunk(text="mid ", delta=b'{"note":{"of":["4111 1111 1111 1111"]},"annotations":[1]}')
     async with guarded(Model("Begin here now ", late, "end."), pii_action="redact") as gateway:
         items = await chunks_of(gateway, asking("say", terms=STREAM))
         assert text_of(items) == "Begin here now mid end."
-        assert "4111" not in repr(items)
+        deltas = [item.delta for item in items if isinstance(item, Chunk) and item.delta]
+        assert deltas == [b'{"note":{"of":["[CC_REDACTED]"]},"annotations":[1]}']
 
 
 async def test_a_failed_attempt_leaves_nothing_for_the_next():

@@ -168,3 +168,52 @@ async def test_a_policy_of_a_provider_is_no_business_of_a_stream_without_one():
     async with serving(Model(Chunk(text="a 4111"), Chunk(text=" 1111"))) as (_, client):
         answer = await client.post("/infer", json={"prompt": "say", "stream": True}, headers=HEAD)
         assert "a 4111" in answer.text
+
+
+async def test_a_count_of_tokens_sends_nothing_that_inference_might_not():
+    """C8, CO-4. Counting asks a vendor, so what holds for prompts holds for it."""
+    counted = []
+
+    class Counting(Model):
+        async def count_tokens(self, model, request):
+            counted.append(request)
+            return 7
+
+    turns = [{"role": "user", "content": f"write to {MAIL}"}]
+    async with serving(Counting("fine")) as (_, client):
+
+        async def count(model="small"):
+            body = {"model": model, "messages": turns}
+            return await client.post("/v1/messages/count_tokens", json=body, headers=HEAD)
+
+        async def policy(**fields):
+            assert (await client.post("/governance/policies/acme", json=fields, headers=HEAD)).status_code == 200
+
+        assert (await count()).json() == {"input_tokens": 7}
+        assert counted[0].messages[0].text == f"write to {MAIL}"
+        await policy(pii_action="redact")
+        assert (await count()).status_code == 200
+        assert counted[1].messages[0].text == "write to [EMAIL_REDACTED]"
+        await policy(pii_action="block")
+        assert (await count()).status_code == 403
+        await policy(blocked_models=["small"])
+        assert (await count()).status_code == 403
+        await policy(data_residency="us")
+        assert (await count()).status_code == 403
+        assert (await count("large")).status_code == 200
+        assert len(counted) == 3
+
+
+async def test_a_recheck_is_released_too_before_a_cache_keeps_it():
+    from asahi_kernel.recheck import recheck
+    from asahi_kernel.testing import ASK, HERE
+
+    async with serving(Model(f"It is {CARD}.")) as (gateway, _):
+        from datetime import UTC, datetime
+
+        from asahi_kernel.repositories.rules import OrgPolicy
+
+        strict = OrgPolicy(org_id=HERE.org, updated_at=datetime.now(UTC), pii_action="redact")
+        await gateway.storage.repositories.policies.save_policy(strict)
+        fresh = await recheck(gateway, ASK, HERE, "small", "semantic_cache")
+        assert fresh.text == "It is [CC_REDACTED]."

@@ -46,6 +46,10 @@ class Compliant:
             return request
         return msgspec.structs.replace(request, terms=unstored(request.terms))
 
+    async def clear(self, request: Request, principal: Principal) -> Request:
+        """The same for what leaves without being inference."""
+        return await self.admit(request, principal)
+
     def objection(self, request: Request, principal: Principal, stored: Completion) -> str:
         """An answer of a model that may not answer by now is not served again."""
         demands = demands_of(self._gateway.standings.known(principal.org))

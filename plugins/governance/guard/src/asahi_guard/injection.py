@@ -65,6 +65,10 @@ class Injection:
         notes = (*terms.notes, f"injection_flagged: {'; '.join(reasons)}")
         return msgspec.structs.replace(request, terms=msgspec.structs.replace(terms, notes=notes))
 
+    async def clear(self, request: Request, principal: Principal) -> Request:
+        """The same for what leaves without being inference."""
+        return await self.admit(request, principal)
+
     async def release(self, request: Request, completion: Completion, principal: Principal) -> Completion:
         """Hides canaries and secrets; where the org blocks, a canary stops the answer."""
         refuse, secrets = self._watched(principal)

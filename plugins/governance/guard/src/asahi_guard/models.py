@@ -30,6 +30,10 @@ class Permitted:
             raise Denied(f"the model {named!r} {reason}", code="model_blocked", param="model", details={"model": named})
         return request
 
+    async def clear(self, request: Request, principal: Principal) -> Request:
+        """The same for what leaves without being inference."""
+        return await self.admit(request, principal)
+
     def objection(self, request: Request, principal: Principal, stored: Completion) -> str:
         """An answer of a model that is blocked by now is not served again."""
         policy = self._gateway.standings.known(principal.org).policy

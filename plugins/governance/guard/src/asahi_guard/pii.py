@@ -60,6 +60,10 @@ class Personal:
         terms = changed.terms
         return msgspec.structs.replace(changed, terms=msgspec.structs.replace(terms, notes=(*terms.notes, *notes)))
 
+    async def clear(self, request: Request, principal: Principal) -> Request:
+        """The same for what leaves without being inference."""
+        return await self.admit(request, principal)
+
     async def release(self, request: Request, completion: Completion, principal: Principal) -> Completion:
         """Redacts what the request may not hold either; an answer that is there is not refused for it."""
         kinds = treatment(await standing_of(self._gateway, principal.org)).redacted
