@@ -54,7 +54,7 @@ from asahi_kernel.standing import Standings
 from asahi_kernel.tiers import ClaimingTier, ForewarnedTier, GuardedTier, StepwiseTier
 from asahi_kernel.upstream import Upstream
 from asahi_kernel.vault import Vault, ephemeral, open_vault
-from asahi_kernel.vetting import Meter, Veto
+from asahi_kernel.vetting import Clearance, Meter, Veto
 
 DEFAULT_TIERS = ("exact", "semantic", "intermediate")
 #: Younger than the others: on only where they have a table, or `cache.tiers` names them.
@@ -113,8 +113,10 @@ class Gateway:
         self.cleared: dict[str, float] = {}
         self.policies: Mapping[str, Policy] = {}
         self.output_policies: tuple[OutputPolicy, ...] = ()
+        self.waiting_policies: frozenset[str] | set[str] = frozenset()
         self.vetoes: tuple[Veto, ...] = ()
         self.meters: tuple[Meter, ...] = ()
+        self.clearances: tuple[Clearance, ...] = ()
         self.settlements: tuple[Settlement, ...] = ()
         self.transforms: Mapping[str, Transform] = {}
         self.rules: Mapping[str, Rule] = {}
@@ -189,6 +191,8 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         default = DEFAULT_POLICIES if settings.profile == "production" else ()
         policies = opener.installed("policies", settings.governance.policies, default, settings.policies)
         gateway.policies = await opener.all("policies", policies, settings.policies)
+        gateway.waiting_policies = {name for name, each in gateway.policies.items() if not isinstance(each, LocalPart)}
+        gateway.clearances = tuple(each for each in gateway.policies.values() if isinstance(each, Clearance))
         gateway.vetoes = tuple(each for each in gateway.policies.values() if isinstance(each, Veto))
         gateway.meters = tuple(each for each in gateway.policies.values() if isinstance(each, Meter))
         backwards = tuple(reversed(tuple(gateway.policies.values())))

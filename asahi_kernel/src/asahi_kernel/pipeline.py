@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from asahi_kernel import allowances, overhead
-from asahi_kernel.asking import bounded, clocked, note_fault
+from asahi_kernel.asking import bounded, clocked, note_fault, sound
 from asahi_kernel.calling import call
 from asahi_kernel.errors import AsahiError
 from asahi_kernel.fingerprint import fingerprint
@@ -19,6 +19,7 @@ from asahi_kernel.records import Lookup
 from asahi_kernel.relay import Relay
 from asahi_kernel.rendering import render
 from asahi_kernel.routing import route, worst_case
+from asahi_kernel.screening import screened
 from asahi_kernel.settlement import foresee, settle, settle_failure
 from asahi_kernel.stepping import Unfinished, Walk
 from asahi_kernel.types import Completion, Hit, Request
@@ -99,7 +100,13 @@ async def admit(gateway: Gateway, request: Request, principal: Principal, trace:
     """Policies fail closed: whatever they raise stops the request."""
     allowances.begin(trace)
     for name, policy in gateway.policies.items():
-        request = await bounded(gateway, f"policy {name!r}", policy.admit(request, principal), Request)
+        work = policy.admit(request, principal)
+        if name in gateway.waiting_policies:
+            request = await bounded(gateway, f"policy {name!r}", work, Request)
+        else:
+            request = sound(f"policy {name!r}", await work, Request)
+    for note in request.terms.notes:
+        trace.warn(note)
     trace.mark("admission")
     return request
 
@@ -146,10 +153,14 @@ async def pay(
     """What a miss costs: obtained whole or in steps, released, remembered."""
     gateway.journal.admit()
     with gateway.flights.lead(trace.key) as flight:
-        live = relay if not gateway.output_policies else None
-        completion = await obtain_steps(gateway, principal, trace, live) if trace.walk is not None else None
-        if completion is None:
-            completion = await obtain(gateway, request, principal, trace, live)
+        live = screened(gateway, request, principal, relay)
+        try:
+            completion = await obtain_steps(gateway, principal, trace, live) if trace.walk is not None else None
+            if completion is None:
+                completion = await obtain(gateway, request, principal, trace, live)
+        finally:
+            if relay is not None:
+                relay.screen = None
         trace.mark("inference")
         completion = await release(gateway, request, completion, principal)
         shared = completion if cacheable(request, completion, trace) else None

@@ -173,6 +173,7 @@ class Resilience(Config, frozen=True):
     """The kernel's part of a `providers.<name>` table; the rest of the table is the plugin's."""
 
     keys: tuple[Credential, ...] = ()
+    agreement: bool = False
     first_token_timeout_s: Seconds = 15
     idle_timeout_s: Seconds = 30
     timeout_s: Seconds = 30

@@ -145,7 +145,9 @@ class MeasuredTier(Protocol):
 
 
 def preview(request: Request) -> str:
-    """The beginning of the last thing a user said."""
+    """The beginning of the last thing a user said, unless nothing of it may be kept."""
+    if not request.terms.keep_prompt:
+        return ""
     for message in reversed(request.messages):
         if message.role == "user":
             return message.text[:PREVIEW]
