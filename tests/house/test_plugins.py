@@ -24,7 +24,18 @@ from asahi_kernel.testing.contracts import Contract
 
 OURS = {name for package in packages() for name in package.entry_points}
 #: Factories that take no options, named together at the end of the page.
-WITHOUT_OPTIONS = {"retention", "local", "open", "exact", "explicit", "health", "capability", "bounds", "cheapest"}
+WITHOUT_OPTIONS = {
+    "retention",
+    "audit",
+    "local",
+    "open",
+    "exact",
+    "explicit",
+    "health",
+    "capability",
+    "bounds",
+    "cheapest",
+}
 
 
 def hooks() -> dict[str, str]:

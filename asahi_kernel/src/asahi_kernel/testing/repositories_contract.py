@@ -93,6 +93,8 @@ class LoginsContract(Contract):
         assert not await logins.start(login)
         assert await logins.get("h") == login
         assert await logins.see("here", "h", NOW + MINUTE)
+        assert [each.login_hash for each in await logins.of_user("here", "ann")] == ["h"]
+        assert await logins.of_user("there", "ann") == await logins.of_user("here", "bob") == []
         assert not await logins.end("there", "h")
         assert await logins.end_of_key("here", "k") == 1
         assert (await logins.get("h")).revoked
