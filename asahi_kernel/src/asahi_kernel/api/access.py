@@ -45,6 +45,11 @@ async def identify(gateway: Gateway, scope: Mapping[str, Any], headers: Mapping[
         principal = await gateway.authenticator.identify(headers)
     else:
         principal = await gateway.door.identify_caller(caller_of(scope, headers))
+    return await admitted(gateway, principal)
+
+
+async def admitted(gateway: Gateway, principal: Principal) -> Principal:
+    """The same principal; raises `Denied` when its org is suspended or being erased."""
     if principal.org != gateway.settings.governance.operator_org:
         tenant = (await gateway.standings.of(principal.org)).tenant
         if tenant is not None and tenant.status != "active":

@@ -182,6 +182,20 @@ class AuditContract(Contract):
             assert await audit.head(org) == head
             assert await audit.verify_chain(org) == ""
 
+    async def test_all_orgs_are_read_in_the_order_of_appending(self, subject: Any) -> None:
+        """The leaves of the tree: emptied details and pages change nothing of it."""
+        orgs = ["here", "there", "here", "here", "there"]
+        for org in orgs:
+            async with subject.together() as repositories:
+                await repositories.audit.append([self.entry(org), self.entry("third")])
+        audit = subject.repositories.audit
+        await audit.empty_details("here", NOW + MINUTE)
+        found = [(place, entry) async for place, entry in audit.everything()]
+        assert [entry.org_id for _, entry in found] == [each for org in orgs for each in (org, "third")]
+        assert [place for place, _ in found] == sorted({place for place, _ in found})
+        rest = [entry async for _, entry in audit.everything(found[6][0])]
+        assert rest == [entry for _, entry in found[7:]]
+
     async def test_a_change_and_its_entry_are_kept_together_or_not_at_all(self, subject: Any) -> None:
         """AD-3."""
         policy = OrgPolicy(org_id="here", updated_at=NOW)

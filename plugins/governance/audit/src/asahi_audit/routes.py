@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 from litestar import Request, get
-from litestar.params import FromQuery, Parameter
+from litestar.params import FromQuery, QueryParameter
 from litestar.response import Stream
 from msgspec import Struct, structs
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
     from asahi_kernel.repositories.audit import Audit
 
-From = Annotated[str | None, Parameter(query="from", required=False)]
-To = Annotated[str | None, Parameter(query="to", required=False)]
+From = Annotated[str | None, QueryParameter(name="from", required=False)]
+To = Annotated[str | None, QueryParameter(name="to", required=False)]
 _PAGE = 500
 _CHECKPOINTS = 100
 #: How long a verification may take before whoever asked is told to use the command instead.
@@ -84,8 +84,8 @@ def _reading(gateway: Gateway) -> list[HTTPRouteHandler]:
     @get("/governance/audit", opt={"permission": "view_audit_log"}, tags=["audit"])
     async def listed(
         request: Request[Any, Any, Any],
-        start: From,
-        end: To,
+        start: From = None,
+        end: To = None,
         org_id: FromQuery[str | None] = None,
         action: FromQuery[str | None] = None,
         user_id: FromQuery[str | None] = None,
@@ -107,8 +107,8 @@ def _reading(gateway: Gateway) -> list[HTTPRouteHandler]:
     @get("/governance/audit/export", opt={"permission": "view_audit_log"}, tags=["audit"])
     async def export(
         request: Request[Any, Any, Any],
-        start: From,
-        end: To,
+        start: From = None,
+        end: To = None,
         org_id: FromQuery[str | None] = None,
         action: FromQuery[str | None] = None,
         user_id: FromQuery[str | None] = None,
