@@ -25,12 +25,12 @@ from asahi_kernel.api.health import VERSION, health_routes
 from asahi_kernel.api.inference import exchanges, inference_route
 from asahi_kernel.api.metrics import metrics_routes
 from asahi_kernel.api.models import model_routes
+from asahi_kernel.api.refusing import identity, shape
 from asahi_kernel.errors import AsahiError, Invalid, MethodNotAllowed, NotFound
 from asahi_kernel.gateway import Gateway, running
 from asahi_kernel.identity import new_id
 from asahi_kernel.plugins import Plugins, load_plugins
 from asahi_kernel.settings import Settings
-from asahi_kernel.wire import anthropic, native, openai
 
 log = logging.getLogger(__name__)
 
@@ -80,13 +80,8 @@ def _guarded(gateway: Gateway, plugins: Plugins) -> list[Any]:
 def refuse(request: Request[Any, Any, Any], error: AsahiError) -> Response[bytes]:
     """Problem+json (RFC 9457) natively, the vendors' error shapes under `/v1`."""
     request_id = new_id()
-    path = request.scope["path"]
-    kind = "application/json" if path.startswith("/v1/") else "application/problem+json"
-    if path.startswith("/v1/messages"):
-        body = anthropic.error(error, request_id)
-    else:
-        body = openai.error(error) if path.startswith("/v1/") else native.problem(error, request_id)
-    headers = {"x-asahi-request-id": request_id, "x-request-id": request_id, "request-id": request_id}
+    kind, body = shape(error, request.scope["path"], request_id)
+    headers = identity(request_id)
     if error.retry_after is not None or error.status in {429, 503}:
         headers["retry-after"] = str(max(1, round(error.retry_after or 30)))
     if error.status == 401:

@@ -55,10 +55,10 @@ def entry_of(
         org_id=org or actor.org,
         user_id=actor.user,
         action=action,
-        resource=resource[:255],
-        details=details or {},
+        resource=_storable(resource)[:255],
+        details={name: _storable(value) if type(value) is str else value for name, value in (details or {}).items()},
         ip_address=actor.ip_address,
-        user_agent=(actor.user_agent or "")[:200] or None,
+        user_agent=_storable(actor.user_agent or "")[:200] or None,
         result=result,
         data_classification=classification,
     )
@@ -137,6 +137,11 @@ class AuditWriter:
                 with suppress(asyncio.InvalidStateError):
                     done.set_result(None)
         return True
+
+
+def _storable(text: str) -> str:
+    """A text as every database takes it: one that it never takes would hold up whatever waits behind it."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "�")
 
 
 def _unwritable() -> Unavailable:

@@ -29,7 +29,7 @@ _RESERVED = {"ASAHI_CONFIG", "ASAHI_PLUGINS", "ASAHI_BOOTSTRAP_ADMIN_KEY"}
 _SECRETS = {
     "ASAHI_ENCRYPTION_KEY": "encryption.key",
     "ASAHI_ENCRYPTION_KEYS": "encryption.keys",
-    "ASAHI_CHECKPOINT_KEY": "services.checkpoints.key",
+    "ASAHI_CHECKPOINT_KEY": "encryption.checkpoint_key",
     "ASAHI_KEY_PEPPERS": "auth.peppers",
 }
 _REFERENCE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")

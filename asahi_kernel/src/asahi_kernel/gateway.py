@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from asahi_kernel.auditing import AuditWriter
+from asahi_kernel.caller import CallerAuthenticator
 from asahi_kernel.config import choose, decode, find, split_resilience
 from asahi_kernel.errors import AsahiError, ConfigError, Unavailable
 from asahi_kernel.factory import Factory, Secret
@@ -76,7 +77,7 @@ DEFAULT_RULES = (
 
 
 #: Services that run wherever they are installed; a table of their own configures them.
-DEFAULT_SERVICES = ("retention", "checkpoints", "alerts")
+DEFAULT_SERVICES = ("retention", "checkpoints", "audit", "alerts")
 
 #: What is left for detached work once the server has ended: its own drain is over by then.
 _LAST_S = 5.0
@@ -96,6 +97,7 @@ class Gateway:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.door: CallerAuthenticator | None = None
         self.embedders: Mapping[str, Embedder] = {}
         self.vector_stores: Mapping[str, VectorStore] = {}
         self.tiers: Mapping[str, CacheTier] = {}
@@ -186,6 +188,7 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         gateway.counter = await opener.one("counters", "counter", settings.counter)
         await _open_stores(gateway, opener)
         gateway.authenticator = await opener.one("authenticators", "auth", _authentication(settings, plugins))
+        gateway.door = gateway.authenticator if isinstance(gateway.authenticator, CallerAuthenticator) else None
         await _open_tiers(gateway, opener)
         await stack.enter_async_context(gateway.audit.writing())
         default = DEFAULT_POLICIES if settings.profile == "production" else ()

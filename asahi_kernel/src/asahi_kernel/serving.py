@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asahi_kernel.api.transport import fixed_headers, trusted_proxies
 from asahi_kernel.config import read
 from asahi_kernel.errors import ConfigError
 from asahi_kernel.gateway import Gateway, storage_of
@@ -100,6 +101,8 @@ def serve(found: Settings) -> int:
         workers=api.workers,
         drain_s=api.drain_s,
         limits=limits,
+        trusted_proxies=trusted_proxies(found),
+        headers=fixed_headers(found),
         on_ready=ready,
         on_drain=drain,
     )

@@ -23,6 +23,9 @@ class Api(Config, frozen=True):
     workers: Positive = 1
     allowed_hosts: tuple[str, ...] = ()
     rate_limit_per_minute: Annotated[int, Meta(ge=0)] = 100
+    cors_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    require_https: bool = False
     max_body_bytes: Positive = 1 << 20
     max_inference_body_bytes: Positive = 20 << 20
     max_headers: Positive = 100
@@ -106,7 +109,40 @@ class Governance(Config, frozen=True):
     default_policy: DefaultPolicy = DefaultPolicy()
     operator_org: str = "default"
     audit_dir: str = "data/audit"
+    audit_checkpoint_every: Positive = 1_000
+    audit_checkpoint_s: Seconds = 60
     retention_days: Positive = 365
+
+
+class Plan(Config, frozen=True):
+    """What an org on a plan may use at most: requests a day, models, and users with a living key."""
+
+    requests_per_day: Positive
+    models: Positive
+    users: Positive
+
+
+PLANS = {
+    "starter": Plan(requests_per_day=1_000, models=3, users=5),
+    "professional": Plan(requests_per_day=10_000, models=10, users=50),
+    "enterprise": Plan(requests_per_day=100_000, models=100, users=1_000),
+}
+
+
+class Tenants(Config, frozen=True):
+    """`plans` adds to those of the product, or replaces one of the same name. An org that was never made a tenant has
+    no plan."""
+
+    enforce_plans: bool = True
+    plans: dict[str, Plan] = {}
+
+    def plan(self, name: str) -> Plan | None:
+        """The plan of that name; None when there is none, or plans are not enforced."""
+        return (PLANS | self.plans).get(name) if self.enforce_plans else None
+
+    def names(self) -> tuple[str, ...]:
+        """Every plan that a tenant may have."""
+        return tuple(PLANS | self.plans)
 
 
 class Savings(Config, frozen=True):
@@ -196,11 +232,13 @@ class Journal(Config, frozen=True):
 
 class Encryption(Config, frozen=True):
     """The keys that seal stored values: `ASAHI_ENCRYPTION_KEYS` (`id:key,id:key`; the first seals, all open), else
-    `ASAHI_ENCRYPTION_KEY`, else one that is made once in `dir`."""
+    `ASAHI_ENCRYPTION_KEY`, else one that is made once in `dir`.
+    `checkpoint_key` is the seed of the Ed25519 key that signs what the logs came to, likewise."""
 
     dir: str = "data/keys"
     key: Secret | None = None
     keys: Secret | None = None
+    checkpoint_key: Secret | None = None
 
 
 class Logging(Config, frozen=True):
@@ -227,6 +265,7 @@ class Settings(Config, frozen=True):
     routing: Routing = Routing()
     cache: Cache = Cache()
     governance: Governance = Governance()
+    tenants: Tenants = Tenants()
     prompt_cache: PromptCache = PromptCache()
     streams: Streams = Streams()
     journal: Journal = Journal()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from asahi_kernel.errors import AsahiError, ConfigError
 from asahi_kernel.keyfile import once
+from asahi_kernel.secrecy import weakness
 
 if TYPE_CHECKING:
     from asahi_kernel.settings import Encryption
@@ -102,13 +103,13 @@ def _listed(text: str, folder: Path) -> dict[str, bytes]:
 
 def _stretched(text: str, folder: Path) -> bytes:
     """64 hexadecimal digits are the key itself; a passphrase is stretched with PBKDF2-SHA-256 over a stored salt."""
-    if _HEX.fullmatch(text):
-        return bytes.fromhex(text)
-    if len(text) < 16:
+    if told := weakness(text, 16, 2):
         raise ConfigError(
-            "the encryption key is too short: use 64 hexadecimal digits, as "
+            f"the encryption key {told}: use 64 hexadecimal digits, as "
             '`python -c "import secrets; print(secrets.token_hex(32))"` makes them'
         )
+    if _HEX.fullmatch(text):
+        return bytes.fromhex(text)
     salt = once(folder / "encryption.salt", lambda: secrets.token_bytes(16).hex().encode())
     return hashlib.pbkdf2_hmac("sha256", text.encode(), bytes.fromhex(salt.decode()), _ROUNDS)
 

@@ -10,8 +10,9 @@ from tests.kernel.kit import gateway_of
 from asahi_access import KeysConfig, register_authenticators
 from asahi_access.grants import SCOPES, check_grant, permissions
 from asahi_access.identifying import Identifier
-from asahi_access.issuing import Actor, Issuer, Order
+from asahi_access.issuing import Issuer, Order
 from asahi_access.tokens import Peppers, mint, read, read_peppers
+from asahi_kernel.auditing import Actor
 from asahi_kernel.builtins.local_auth import ROLES
 from asahi_kernel.errors import ConfigError, Denied, Invalid, NotFound, Unauthenticated, Unavailable
 from asahi_kernel.ledger import Head
@@ -317,7 +318,9 @@ class TestIdentity:
         auth = identifier(gateway)
         await auth.identify(bearer(token.text))
         for digest, known in auth._known.items():
-            auth._known[digest] = type(known)(known.principal, datetime.now(UTC) - timedelta(seconds=1), known.seen)
+            auth._known[digest] = type(known)(
+                known.principal, datetime.now(UTC) - timedelta(seconds=1), known.seen, known.epoch
+            )
         with pytest.raises(Unauthenticated):
             await auth.identify(bearer(token.text))
 

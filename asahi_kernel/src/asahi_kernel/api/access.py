@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from asahi_kernel.auditing import Actor
+from asahi_kernel.caller import address_of, caller_of, headers_of
 from asahi_kernel.errors import Denied, PluginError
 from asahi_kernel.types import Permission, Principal
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
 
 PUBLIC = "public"
-_KNOWN = frozenset(get_args(Permission)) | {PUBLIC}
+#: Whoever has a key or a login, whatever it may do.
+IDENTIFIED = "identified"
+_KNOWN = frozenset(get_args(Permission)) | {PUBLIC, IDENTIFIED}
 
 
 def guard(gateway: Gateway) -> Any:
@@ -26,13 +29,32 @@ def guard(gateway: Gateway) -> Any:
         permission = handler.opt.get("permission")
         if permission is None or permission == PUBLIC:  # only the framework's own OPTIONS declares none
             return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in connection.scope["headers"]}
-        principal = await gateway.authenticator.identify(headers)
-        if permission not in principal.permissions:
+        principal = await identify(gateway, connection.scope)
+        if permission != IDENTIFIED and permission not in principal.permissions:
             raise Denied(f"this needs the permission {permission!r}, which the role {principal.role!r} does not have")
         connection.scope["asahi.principal"] = principal  # type: ignore[typeddict-unknown-key]
 
     return check
+
+
+async def identify(gateway: Gateway, scope: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Principal:
+    """Who asks, on every route. Raises `Denied` for the people of an org that is suspended or being erased; the
+    operator's own org never is."""
+    headers = headers_of(scope) if headers is None else headers
+    if gateway.door is None:
+        principal = await gateway.authenticator.identify(headers)
+    else:
+        principal = await gateway.door.identify_caller(caller_of(scope, headers))
+    return await admitted(gateway, principal)
+
+
+async def admitted(gateway: Gateway, principal: Principal) -> Principal:
+    """The same principal; raises `Denied` when its org is suspended or being erased."""
+    if principal.org != gateway.settings.governance.operator_org:
+        tenant = (await gateway.standings.of(principal.org)).tenant
+        if tenant is not None and tenant.status != "active":
+            raise Denied("this organisation is suspended: ask whoever operates this gateway")
+    return principal
 
 
 def principal_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Principal:
@@ -43,11 +65,11 @@ def principal_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Principal:
 
 def actor_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Actor:
     """The caller, as the audit log names it."""
-    principal, client = principal_of(connection), connection.scope.get("client")
+    principal = principal_of(connection)
     return Actor(
         org=principal.org,
         user=principal.user or principal.key_id or "-",
-        ip_address=client[0] if client else None,
+        ip_address=address_of(connection.scope),
         user_agent=connection.headers.get("user-agent"),
     )
 

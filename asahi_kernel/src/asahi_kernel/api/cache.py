@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args
@@ -13,8 +12,9 @@ from litestar.params import FromPath, FromQuery
 from litestar.response import Stream
 
 from asahi_kernel import clearing, listing
-from asahi_kernel.api.access import principal_of
+from asahi_kernel.api.access import actor_of, principal_of
 from asahi_kernel.api.stored import stored
+from asahi_kernel.auditing import Classification, entry_of
 from asahi_kernel.errors import Invalid, NotFound
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
     from asahi_kernel.tiers import CacheRow
     from asahi_kernel.types import Principal
-
-log = logging.getLogger(__name__)
 
 _MOST = 500
 _PIECE = 64 << 10
@@ -45,22 +43,26 @@ def _changing(gateway: Gateway) -> list[HTTPRouteHandler]:
     ) -> dict[str, Any]:
         """Remove every entry of the org, or those of one tier, of what one user asked, or of one document."""
         principal, number = principal_of(request), _tier(tier)
-        cleared = await clearing.clear(gateway, principal.org, number, user_id, document_id)
-        return note(principal, "cache.clear", _counts(cleared))
+        told = {"tier": number, "user_id": user_id, "document_id": document_id}
+        await note(gateway, request, "cache_clear", "cache", told)
+        return _counts(await clearing.clear(gateway, principal.org, number, user_id, document_id))
 
     @delete("/cache/expired", opt={"permission": "manage_policy"}, tags=["cache"], status_code=200)
     async def expired(request: Request[Any, Any, Any], tier: FromQuery[str | None] = None) -> dict[str, Any]:
         """Remove what has expired; what still lives stays."""
-        principal = principal_of(request)
-        return note(principal, "cache.expire", _counts(await clearing.expire(gateway, principal.org, _tier(tier))))
+        principal, number = principal_of(request), _tier(tier)
+        await note(gateway, request, "cache_expired", "cache", {"tier": number})
+        return _counts(await clearing.expire(gateway, principal.org, number))
 
     @delete("/cache/entries/{entry_id:str}", opt={"permission": "manage_policy"}, tags=["cache"], status_code=204)
     async def forget(request: Request[Any, Any, Any], entry_id: FromPath[str]) -> None:
         """Remove one entry. Another org's answers 404, the same as an unknown one."""
         principal = principal_of(request)
-        if len(entry_id) > 128 or not await clearing.forget(gateway, principal.org, entry_id):
+        if len(entry_id) > 128:
             raise NotFound("there is no such entry")
-        note(principal, "cache.forget", {"entry_id": entry_id})
+        await note(gateway, request, "cache_entry_delete", f"cache/{entry_id}", {})
+        if not await clearing.forget(gateway, principal.org, entry_id):
+            raise NotFound("there is no such entry")
 
     return [clear, expired, forget]
 
@@ -102,9 +104,10 @@ def _telling(gateway: Gateway) -> list[HTTPRouteHandler]:
         """Every entry with its answer, streamed: one JSON object, or one object a line."""
         if format not in {"json", "jsonl"}:
             raise Invalid("format must be json or jsonl", param="format")
-        principal = principal_of(request)
+        principal, number = principal_of(request), _tier(tier)
         view = await stored(gateway, _view(gateway, principal, response=True))
-        rows = clearing.rows(gateway, principal.org, _tier(tier))
+        await note(gateway, request, "cache_export", "cache", {"tier": number}, "confidential")
+        rows = clearing.rows(gateway, principal.org, number)
         first = await anext(rows, None)
         kind = "application/json" if format == "json" else "application/x-ndjson"
         told = written(gateway, principal.org, view, first, rows, lines=format == "jsonl")
@@ -113,10 +116,17 @@ def _telling(gateway: Gateway) -> list[HTTPRouteHandler]:
     return [stats, entries, export]
 
 
-def note(principal: Principal, action: str, told: dict[str, Any]) -> dict[str, Any]:
-    """The one place that knows of every change made here: who did what. Gives back what the caller is told."""
-    log.info("%s by key %s of org %s: %s", action, principal.key_id, principal.org, told)
-    return told
+async def note(
+    gateway: Gateway,
+    request: Request[Any, Any, Any],
+    action: str,
+    resource: str,
+    details: Mapping[str, Any],
+    classification: Classification = "internal",
+) -> None:
+    """Record who is about to do what. Raises `Unavailable` when the log cannot take it: then nothing is done."""
+    said = {name: value for name, value in details.items() if value is not None}
+    await gateway.audit.record(entry_of(actor_of(request), action, resource, said, classification=classification))
 
 
 async def written(

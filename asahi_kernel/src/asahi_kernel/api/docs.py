@@ -30,11 +30,7 @@ def docs_routes() -> list[HTTPRouteHandler]:
 
     @get("/docs", opt={"permission": PUBLIC}, include_in_schema=False, media_type="text/html")
     async def docs(request: Request[Any, Any, Any]) -> Response[str]:
-        headers = {
-            "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
-            "x-content-type-options": "nosniff",
-            "referrer-policy": "no-referrer",
-        }
+        headers = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
         return Response(page(contract(request.app)), media_type="text/html", headers=headers)
 
     return [schema, docs]

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import msgspec
 
+from asahi_kernel.api.access import identify
 from asahi_kernel.api.reply import Reply
 from asahi_kernel.api.stored import stored
+from asahi_kernel.caller import headers_of
 from asahi_kernel.errors import (
     Aborted,
     AsahiError,
@@ -91,9 +93,9 @@ class Exchange:
         gateway = self._gateway
         if scope["method"] != "POST":  # type: ignore[typeddict-item]
             raise MethodNotAllowed(f"{scope['path']} takes POST only")
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = headers_of(scope)
         _check_type(headers)
-        principal = await gateway.authenticator.identify(headers)
+        principal = await identify(gateway, scope, headers)
         if "infer" not in principal.permissions:
             raise Denied(f"the role {principal.role!r} of this key may not ask for inference")
         body = await read_body(cast("BodyReceive", receive), self._limit, gateway.reading)

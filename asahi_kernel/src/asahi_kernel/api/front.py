@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
+
+from asahi_kernel.api.transport import Transport
 
 if TYPE_CHECKING:
     from litestar import Litestar
@@ -20,11 +22,18 @@ class Front:
         self.app = app
         self._exchanges = exchanges
         self._gateway = gateway
+        transport = Transport(gateway.settings, gateway.faults)
+        self._transport = None if transport.idle else transport
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if str(scope["type"]) == "lifespan":
             await self._live(scope, receive, send)
             return
+        if self._transport is not None:
+            answering = await self._transport.screen(cast("dict[str, Any]", scope), send)
+            if answering is None:
+                return
+            send = answering
         exchange = self._exchanges.get(scope.get("path", ""))
         if exchange is None:
             await self.app(scope, receive, send)

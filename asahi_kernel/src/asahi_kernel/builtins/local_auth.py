@@ -17,9 +17,9 @@ from asahi_kernel.errors import ConfigError, Unauthenticated
 from asahi_kernel.factory import Config, Factory, Secret
 from asahi_kernel.gateway import Gateway
 from asahi_kernel.protocols import Authenticator
+from asahi_kernel.secrecy import LEAST, weakness
 from asahi_kernel.types import Permission, Principal
 
-_LEAST = 24
 _ID = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 ROLES: Mapping[str, frozenset[Permission]] = {
@@ -138,8 +138,8 @@ async def open_static(config: StaticConfig, gateway: Gateway) -> AsyncIterator[A
             "under auth.keys, or on 127.0.0.1 say auth: open"
         )
     for each in keys:
-        if len(each.key.reveal()) < _LEAST or len(set(each.key.reveal())) < 8:
-            raise ConfigError(f"auth: a key of org {each.org!r} is too weak; use at least {_LEAST} random characters")
+        if told := weakness(each.key.reveal()):
+            raise ConfigError(f"auth: a key of org {each.org!r} {told}; use at least {LEAST} random characters")
     if len({each.key.reveal() for each in keys}) < len(keys):
         raise ConfigError("auth: the same key is listed twice")
     yield Static(keys)

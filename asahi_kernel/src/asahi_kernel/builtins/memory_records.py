@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from itertools import count
+from itertools import count, islice
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 import msgspec
@@ -126,6 +126,9 @@ class MemoryRecords(Generic[T]):
 
     async def anywhere(self, where: Where, *, limit: int = 1) -> Sequence[T]:
         return [record for _, record in self._matching(None, where)[:limit]]
+
+    async def walk(self, after: int = 0, limit: int = 100) -> Sequence[tuple[int, T]]:
+        return list(enumerate(islice(self._table.values(), after, after + limit), after + 1))
 
     async def expire(self, field: str, moment: datetime) -> int:
         old = [key for key, record in self._table.items() if getattr(record, field) <= moment]

@@ -25,7 +25,9 @@ mock_option = click.option("--mock", is_flag=True, help="Answer from the mock pr
 def load(config: Path | None, *, mock: bool = False, overrides: dict[str, Any] | None = None) -> Settings:
     """The settings in force, with the command line's overrides, also for worker processes started later."""
     from asahi_kernel import serving
+    from asahi_kernel.envfile import read_env_file
 
+    read_env_file(Path(".env"), os.environ)
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
     if mock:
         given["providers"] = {"mock": {}}

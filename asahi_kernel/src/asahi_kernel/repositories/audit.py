@@ -14,6 +14,8 @@ from asahi_kernel.ledger import GENESIS, Head
 from asahi_kernel.repositories.records import Rows, Shape
 
 _CHUNK = 1_000
+#: Small, so that others get their turn between two of them.
+_PAGE = 200
 
 
 class AuditEntry(Struct, frozen=True, kw_only=True):
@@ -143,6 +145,14 @@ class Audit:
             for entry in page:
                 yield entry
             after = page[-1].seq
+
+    async def everything(self, after: int = 0) -> AsyncIterator[tuple[int, AuditEntry]]:
+        """Every org's entries in the order they were appended, each with its place, to go on after; in bounded
+        memory."""
+        while page := await self._entries.walk(after, _PAGE):
+            for place, entry in page:
+                yield place, entry
+            after = page[-1][0]
 
     async def verify_chain(self, org: str) -> str:
         """The first fault of the org's chain, or nothing."""

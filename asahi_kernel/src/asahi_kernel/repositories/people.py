@@ -144,6 +144,10 @@ class Logins:
         """Log out."""
         return await self._logins.change(org, {"login_hash": login_hash, "revoked": False}, {"revoked": True}) > 0
 
+    async def of_user(self, org: str, user: str, limit: int = 100) -> Sequence[Login]:
+        """A user's logins that were not ended, newest first."""
+        return await self._logins.select(org, {"user_id": user, "revoked": False}, limit=limit)
+
     async def end_of_key(self, org: str, key_id: str) -> int:
         """All logins that a key began."""
         return await self._logins.change(org, {"key_id": key_id, "revoked": False}, {"revoked": True})

@@ -65,6 +65,10 @@ class Records(Protocol[T]):
     async def anywhere(self, where: Where, *, limit: int = 1) -> Sequence[T]:
         """In whatever org: for finding out who is asking, and for jobs of the gateway itself."""
 
+    async def walk(self, after: int = 0, limit: int = 100) -> Sequence[tuple[int, T]]:
+        """Those of every org in the order they were added, each with its place, to go on after. For what is never
+        removed: places may have gaps, but what was added later has a higher one."""
+
     async def expire(self, field: str, moment: datetime) -> int:
         """Forget what is older, in every org."""
 

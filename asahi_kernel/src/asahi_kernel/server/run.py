@@ -31,14 +31,15 @@ def run(
     drain_s: float = 120.0,
     limits: EdgeLimits | None = None,
     trusted_proxies: Sequence[str] = (),
+    headers: Sequence[tuple[str, str]] = (),
     on_ready: Callable[[int], None] | None = None,
     on_drain: Callable[[], None] | None = None,
 ) -> int:
     """Serves until SIGTERM or SIGINT and returns the exit status; a second signal ends without waiting.
 
     `on_ready` gets the port once requests are answered. `on_drain` is called in each serving process when its drain
-    begins. With several workers, `app_factory` and `on_drain` must be importable: functions of a module; the factory
-    may also be a string `module:factory`.
+    begins. `headers` are said on every answer. With several workers, `app_factory` and `on_drain` must be importable:
+    functions of a module; the factory may also be a string `module:factory`.
     """
     config = EdgeConfig(
         app_factory,
@@ -49,6 +50,7 @@ def run(
         workers=workers,
         drain_s=drain_s,
         trusted_proxies=trusted_proxies,
+        headers=headers,
     )
     if workers > 1:
         return Supervisor(config, [config.bind_socket()], on_ready).serve()
@@ -70,6 +72,7 @@ class EdgeConfig(Config):
         workers: int = 1,
         drain_s: float = 120.0,
         trusted_proxies: Sequence[str] = (),
+        headers: Sequence[tuple[str, str]] = (),
         on_drain: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(
@@ -88,6 +91,7 @@ class EdgeConfig(Config):
             date_header=True,
             proxy_headers=bool(trusted_proxies),
             forwarded_allow_ips=list(trusted_proxies),
+            headers=list(headers),
             backlog=2048,
             timeout_keep_alive=limits.keep_alive_s,
             timeout_graceful_shutdown=math.ceil(drain_s),

@@ -93,6 +93,8 @@ class LoginsContract(Contract):
         assert not await logins.start(login)
         assert await logins.get("h") == login
         assert await logins.see("here", "h", NOW + MINUTE)
+        assert [each.login_hash for each in await logins.of_user("here", "ann")] == ["h"]
+        assert await logins.of_user("there", "ann") == await logins.of_user("here", "bob") == []
         assert not await logins.end("there", "h")
         assert await logins.end_of_key("here", "k") == 1
         assert (await logins.get("h")).revoked
@@ -179,6 +181,20 @@ class AuditContract(Contract):
             assert head.seq == size
             assert await audit.head(org) == head
             assert await audit.verify_chain(org) == ""
+
+    async def test_all_orgs_are_read_in_the_order_of_appending(self, subject: Any) -> None:
+        """The leaves of the tree: emptied details and pages change nothing of it."""
+        orgs = ["here", "there", "here", "here", "there"]
+        for org in orgs:
+            async with subject.together() as repositories:
+                await repositories.audit.append([self.entry(org), self.entry("third")])
+        audit = subject.repositories.audit
+        await audit.empty_details("here", NOW + MINUTE)
+        found = [(place, entry) async for place, entry in audit.everything()]
+        assert [entry.org_id for _, entry in found] == [each for org in orgs for each in (org, "third")]
+        assert [place for place, _ in found] == sorted({place for place, _ in found})
+        rest = [entry async for _, entry in audit.everything(found[6][0])]
+        assert rest == [entry for _, entry in found[7:]]
 
     async def test_a_change_and_its_entry_are_kept_together_or_not_at_all(self, subject: Any) -> None:
         """AD-3."""

@@ -10,17 +10,12 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
-from asahi_kernel.errors import ConfigError
-from asahi_kernel.keyfile import once
 from asahi_kernel.ledger import Head
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from asahi_kernel.signing import SigningKey, key_id, seed_of, signed_by
 
 FILE = "savings-checkpoints.jsonl"
 
@@ -42,10 +37,8 @@ class Signer:
     """Signs checkpoints with a private key of 32 bytes."""
 
     def __init__(self, seed: bytes) -> None:
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-        self._key: Ed25519PrivateKey = Ed25519PrivateKey.from_private_bytes(seed)
-        self.public = self._key.public_key().public_bytes_raw()
+        self._key = SigningKey(seed)
+        self.public = self._key.public
 
     def sign(self, heads: Mapping[str, Head], now: datetime | None = None) -> Checkpoint:
         """A checkpoint of these heads."""
@@ -54,50 +47,27 @@ class Signer:
             root=root_of(heads),
             heads=dict(sorted(heads.items())),
             signed_at=now or datetime.now(UTC),
-            key_id=key_id(self.public),
+            key_id=self._key.key_id,
         )
-        return msgspec.structs.replace(checkpoint, signature=self._key.sign(_message(checkpoint)).hex())
+        return msgspec.structs.replace(checkpoint, signature=self._key.sign(_message(checkpoint)))
 
 
 def open_signer(folder: Path, configured: str | None) -> Signer:
-    """The signer of this host: `ASAHI_CHECKPOINT_KEY` (64 hexadecimal digits), else a key that is made once."""
-    text = configured
-    if text is None:
-        import secrets
-
-        text = once(folder / "checkpoint.key", lambda: secrets.token_hex(32).encode()).decode()
-    try:
-        seed = bytes.fromhex(text)
-    except ValueError:
-        seed = b""
-    if len(seed) != 32:
-        raise ConfigError("ASAHI_CHECKPOINT_KEY must be 64 hexadecimal digits, the seed of an Ed25519 key")
-    return Signer(seed)
+    """The signer of this host; see `asahi_kernel.signing`."""
+    return Signer(seed_of(folder, configured))
 
 
 def genuine(checkpoint: Checkpoint, public: bytes) -> bool:
     """Whether the holder of this key signed just this."""
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
     size = sum(head.seq for head in checkpoint.heads.values())
     if checkpoint.key_id != key_id(public) or checkpoint.root != root_of(checkpoint.heads) or checkpoint.size != size:
         return False
-    try:
-        Ed25519PublicKey.from_public_bytes(public).verify(bytes.fromhex(checkpoint.signature), _message(checkpoint))
-    except (InvalidSignature, ValueError):
-        return False
-    return True
+    return signed_by(public, _message(checkpoint), checkpoint.signature)
 
 
 def root_of(heads: Mapping[str, Head]) -> str:
     """SHA-256 over all heads."""
     return hashlib.sha256(msgspec.json.encode(dict(heads), order="sorted")).hexdigest()
-
-
-def key_id(public: bytes) -> str:
-    """A short name for a public key."""
-    return hashlib.sha256(public).hexdigest()[:16]
 
 
 def read(lines: Iterable[bytes]) -> list[Checkpoint]:

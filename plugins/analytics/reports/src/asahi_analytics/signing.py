@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +15,7 @@ import msgspec
 from asahi_analytics.checkpoints import FILE, Checkpoint, Signer, open_signer, read
 from asahi_analytics.config import CheckpointsConfig
 from asahi_kernel.background import running
+from asahi_kernel.signing import append as append_line
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
@@ -33,7 +32,7 @@ async def open_checkpoints(config: CheckpointsConfig, gateway: Gateway) -> Async
     if gateway.storage.name == "memory":
         yield None
         return
-    signer = open_signer(Path(gateway.settings.encryption.dir), config.key.reveal() if config.key else None)
+    signer = _signer(gateway.settings, config.key.reveal() if config.key else None)
     path = Path(gateway.settings.governance.audit_dir) / FILE
     async with running(_sign(gateway, signer, path)):
         yield None
@@ -41,8 +40,12 @@ async def open_checkpoints(config: CheckpointsConfig, gateway: Gateway) -> Async
 
 def signer_of(settings: Settings) -> Signer:
     """The signer that these settings give the service."""
-    key = settings.services.get("checkpoints", {}).get("key")
-    return open_signer(Path(settings.encryption.dir), key)
+    return _signer(settings, settings.services.get("checkpoints", {}).get("key"))
+
+
+def _signer(settings: Settings, own: str | None) -> Signer:
+    shared = settings.encryption.checkpoint_key
+    return open_signer(Path(settings.encryption.dir), own or (shared.reveal() if shared else None))
 
 
 async def _sign(gateway: Gateway, signer: Signer, path: Path) -> None:
@@ -84,27 +87,14 @@ async def attempt(gateway: Gateway, signer: Signer, path: Path, signed: int, ste
 
 def append(path: Path, checkpoint: Checkpoint) -> bool:
     """Add a checkpoint to the file, unless another worker was faster."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with path.open("ab+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.seek(0)
+
+    def known(file: BinaryIO) -> bool:
         last = _last(file)
-        if last is not None and last.size >= checkpoint.size:
-            return False
-        file.write((b"\n" if _torn(file) else b"") + msgspec.json.encode(checkpoint) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-        return True
+        return last is not None and last.size >= checkpoint.size
+
+    return append_line(path, msgspec.json.encode(checkpoint), known)
 
 
 def _last(file: BinaryIO) -> Checkpoint | None:
     found = read(file)
     return found[-1] if found else None
-
-
-def _torn(file: BinaryIO) -> bool:
-    """Whether a crash left the last line without its end."""
-    if not file.seek(0, os.SEEK_END):
-        return False
-    file.seek(-1, os.SEEK_END)
-    return file.read(1) != b"\n"

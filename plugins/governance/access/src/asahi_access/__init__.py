@@ -1,4 +1,4 @@
-"""API keys for Asahi: made, stored as a peppered HMAC, narrowed by scopes, rotated and revoked."""
+"""Access to Asahi: API keys, logins of the dashboard, and the tenants they belong to."""
 
 from __future__ import annotations
 
@@ -25,20 +25,25 @@ def register_authenticators() -> Iterable[Factory[Authenticator, Any]]:
 
 @hookimpl
 def register_routes(gateway: Gateway) -> Iterable[ControllerRouterHandler]:
-    """`/governance/api-keys`."""
+    """`/governance/api-keys`, `/governance/tenants` and `/auth`."""
     from asahi_access.desk import Desk
+    from asahi_access.login_routes import login_routes
     from asahi_access.routes import key_routes
+    from asahi_access.tenant_routes import tenant_routes
 
     gateway.shared["access"] = desk = Desk()
-    return key_routes(gateway, desk)
+    return [*key_routes(gateway, desk), *tenant_routes(gateway), *login_routes(gateway, desk)]
 
 
 @hookimpl
 def register_commands(cli: Group) -> None:
-    """`asahi keys`."""
+    """`asahi keys`, `asahi tenants` and `asahi init`."""
+    from asahi_access.beginning import init
     from asahi_access.commands import keys
+    from asahi_access.tenant_commands import tenants
 
-    cli.add_command(keys)
+    for command in (keys, tenants, init):
+        cli.add_command(command)
 
 
 @asynccontextmanager

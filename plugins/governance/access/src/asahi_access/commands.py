@@ -15,8 +15,9 @@ import click
 from asahi_kernel.cli.options import config_option, json_option, load
 
 if TYPE_CHECKING:
-    from asahi_access.issuing import Actor, Issuer
+    from asahi_access.issuing import Issuer
     from asahi_access.tokens import Token
+    from asahi_kernel.auditing import Actor
     from asahi_kernel.repositories.people import ApiKey
     from asahi_kernel.settings import Settings
 
@@ -61,8 +62,8 @@ def create(
     if not chosen:
         raise click.BadParameter("a key without scopes may do nothing", param_hint="--scopes")
     order = Order(
-        org=_id(org, "--org"),
-        user=_id(user, "--user"),
+        org=checked_id(org, "--org"),
+        user=checked_id(user, "--user"),
         role="admin" if admin else role,
         scopes=chosen,
         name=name,
@@ -108,7 +109,8 @@ def rotate(config: Path | None, org: str, key_id: str, overlap_hours: float, as_
 @org_option
 @click.argument("key_id")
 def revoke(config: Path | None, org: str, key_id: str) -> None:
-    """Revoke KEY_ID. Running gateways refuse it within `auth.identity_ttl_s`, 30 seconds by default."""
+    """Revoke KEY_ID. Running gateways refuse it within a second where they share Redis, else within
+    `auth.identity_ttl_s`, 30 seconds by default."""
     key = asyncio.run(_with(load(config), lambda issuer, actor: issuer.revoke(org, _bare(key_id), actor)))
     click.echo(f"ask_{key.key_id} is revoked")
 
@@ -121,8 +123,10 @@ async def _with(settings: Settings, work: Any) -> Any:
 @asynccontextmanager
 async def _issuing(settings: Settings) -> AsyncIterator[tuple[Issuer, Actor]]:
     from asahi_access.config import KeysConfig
-    from asahi_access.issuing import Actor, Issuer
+    from asahi_access.issuing import Issuer
     from asahi_access.opening import governing, peppers_of
+    from asahi_access.revoking import counting, tell
+    from asahi_kernel.auditing import Actor
     from asahi_kernel.config import decode
     from asahi_kernel.errors import ConfigError
     from asahi_kernel.gateway import Gateway, storing
@@ -131,13 +135,19 @@ async def _issuing(settings: Settings) -> AsyncIterator[tuple[Issuer, Actor]]:
     table = settings.auth if isinstance(settings.auth, dict) and settings.auth.get("type") == "keys" else {}
     config = decode({name: value for name, value in table.items() if name != "type"}, KeysConfig, "auth")
     gateway = Gateway(settings)
-    async with storing(gateway, load_plugins()):
+    plugins = load_plugins()
+    async with storing(gateway, plugins):
         if gateway.storage.name == "memory":
             raise ConfigError("storage: memory ends with this command, and so would the key; use sqlite or postgres")
-        yield Issuer(governing(gateway), peppers_of(config, gateway)), Actor(org="default", user=_operator())
+        operator = settings.governance.operator_org
+        issuer = Issuer(governing(gateway), peppers_of(config, gateway), settings.tenants, operator)
+        yield issuer, Actor(org=operator, user=operator_name())
+        async with counting(gateway, plugins) as counter:
+            await tell(counter)
 
 
-def _operator() -> str:
+def operator_name() -> str:
+    """Who sits at the command line, as the audit log names them."""
     try:
         return f"cli:{getpass.getuser()}"
     except (KeyError, OSError):
@@ -169,7 +179,8 @@ def _bare(key_id: str) -> str:
     return key_id.removeprefix("ask_").partition("_")[0]
 
 
-def _id(text: str, hint: str) -> str:
+def checked_id(text: str, hint: str) -> str:
+    """An id as paths and bodies take it."""
     import re
 
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", text):

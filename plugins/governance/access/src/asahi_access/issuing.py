@@ -9,20 +9,14 @@ import msgspec
 from msgspec import Struct
 
 from asahi_access.tokens import Peppers, Token, mint
-from asahi_kernel.errors import NotFound
-from asahi_kernel.identity import new_id
+from asahi_kernel.auditing import Actor, entry_of
+from asahi_kernel.errors import Denied, NotFound
 from asahi_kernel.repositories import Governing, Repositories
-from asahi_kernel.repositories.audit import AuditEntry
 from asahi_kernel.repositories.people import ApiKey
+from asahi_kernel.settings import Tenants
 
-
-class Actor(Struct, frozen=True, kw_only=True):
-    """Who does it, and from where, for the audit log."""
-
-    org: str
-    user: str
-    ip_address: str | None = None
-    user_agent: str | None = None
+#: More than any plan's users have.
+_KEYS = 100_000
 
 
 class Order(Struct, frozen=True, kw_only=True):
@@ -40,15 +34,20 @@ class Order(Struct, frozen=True, kw_only=True):
 class Issuer:
     """Over a storage that governs."""
 
-    def __init__(self, storage: Governing, peppers: Peppers) -> None:
+    def __init__(
+        self, storage: Governing, peppers: Peppers, plans: Tenants | None = None, operator: str = "default"
+    ) -> None:
         self._storage = storage
         self._peppers = peppers
+        self._plans = plans or Tenants()
+        self._operator = operator
 
     async def create(self, order: Order, actor: Actor, token: Token | None = None) -> tuple[ApiKey, Token]:
-        """A new key, whose token is shown once and kept nowhere."""
+        """A new key, whose token is shown once and kept nowhere. Raises `Denied` where the org's plan is full."""
         token = token or mint()
         key = self._key(order, token)
         async with self._storage.together() as kept:
+            await self._check_plan(kept, order)
             while not await kept.keys.store_key(key):  # the id is taken: one chance in 10^21
                 token = mint()
                 key = self._key(order, token)
@@ -99,6 +98,20 @@ class Issuer:
                 await _record(kept, actor, "api_key_revoked", key, {})
         return key
 
+    async def _check_plan(self, kept: Repositories, order: Order) -> None:
+        tenant = await kept.tenants.get(order.org)
+        if tenant is None or order.org == self._operator:
+            return
+        if tenant.status != "active":
+            raise Denied("this organisation is suspended: it gets no new keys")
+        plan = self._plans.plan(tenant.plan)
+        if plan is None:
+            return
+        keys, now = await kept.keys.of_org(order.org, limit=_KEYS), datetime.now(UTC)
+        living = {key.user_id for key in keys if key.expires_at > now}
+        if order.user not in living and len(living) >= plan.users:
+            raise Denied(f"the plan {tenant.plan!r} has {plan.users} users with a living key, and they are taken")
+
     def _key(self, order: Order, token: Token) -> ApiKey:
         now = datetime.now(UTC)
         return ApiKey(
@@ -117,16 +130,6 @@ class Issuer:
 
 
 async def _record(kept: Repositories, actor: Actor, action: str, key: ApiKey, details: Mapping[str, str]) -> None:
-    entry = AuditEntry(
-        entry_id=new_id(),
-        timestamp=datetime.now(UTC),
-        org_id=key.org_id,
-        user_id=actor.user,
-        action=action,
-        resource=f"api_key/{key.key_id}",
-        details={"of_user": key.user_id, "by_org": actor.org, **details},
-        ip_address=actor.ip_address,
-        user_agent=(actor.user_agent or "")[:200] or None,
-        data_classification="confidential",
-    )
-    await kept.audit.append([entry])
+    said = {"of_user": key.user_id, "by_org": actor.org, **details}
+    resource = f"api_key/{key.key_id}"
+    await kept.audit.append([entry_of(actor, action, resource, said, org=key.org_id, classification="confidential")])

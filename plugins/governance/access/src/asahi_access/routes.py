@@ -9,15 +9,14 @@ from litestar import Request, Response, delete, get, post
 from litestar.params import FromPath, FromQuery
 from msgspec import Meta, Struct
 
+from asahi_access.bodies import body_of
 from asahi_access.config import KeysConfig
 from asahi_access.grants import check_grant
-from asahi_access.issuing import Actor, Issuer, Order
+from asahi_access.issuing import Order
 from asahi_access.tokens import Token
-from asahi_kernel.api.access import principal_of
+from asahi_kernel.api.access import actor_of, principal_of
 from asahi_kernel.api.stored import stored
-from asahi_kernel.errors import Denied, Invalid, NotFound, UnsupportedMediaType
-from asahi_kernel.wire.mistakes import checked
-from asahi_kernel.wire.strict import scan
+from asahi_kernel.errors import Denied, Invalid, NotFound
 
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
@@ -102,7 +101,7 @@ def _reading(gateway: Gateway, desk: Desk) -> list[HTTPRouteHandler]:
         user = user_id if "manage_users" in principal.permissions else principal.user or ""
         found = await stored(
             gateway,
-            _issuer(desk).of_org(principal.org, user, include_revoked, _moment(cursor), limit + 1),
+            desk.issuer.of_org(principal.org, user, include_revoked, _moment(cursor), limit + 1),
         )
         page = tuple(map(_row, found[:limit]))
         after = page[-1].created_at.isoformat() if len(found) > limit else None
@@ -120,7 +119,7 @@ def _changing(gateway: Gateway, desk: Desk) -> list[HTTPRouteHandler]:
     @post("/governance/api-keys", opt={"permission": "manage_users"}, tags=["keys"], status_code=201)
     async def create(request: Request[Any, Any, Any]) -> Made:
         """Make a key for a user of one's own org. Its secret is in this answer, and nowhere else."""
-        given, principal = await _body(request, NewKey), principal_of(request)
+        given, principal = await body_of(request, NewKey), principal_of(request)
         org = given.org_id or principal.org
         if org != principal.org and principal.org != gateway.settings.governance.operator_org:
             raise Denied("a key belongs to the org of its maker", code="org_mismatch")
@@ -135,63 +134,38 @@ def _changing(gateway: Gateway, desk: Desk) -> list[HTTPRouteHandler]:
             days=given.expires_in_days or config.key_expiry_days,
             may_act_for_users=given.may_act_for_users,
         )
-        return _made(*await stored(gateway, _issuer(desk).create(order, _actor(request, principal))))
+        return _made(*await stored(gateway, desk.issuer.create(order, actor_of(request))))
 
     @delete("/governance/api-keys/{key_id:str}", opt={"permission": "infer"}, tags=["keys"], status_code=204)
     async def revoke(request: Request[Any, Any, Any], key_id: FromPath[str]) -> None:
         """Revoke a key and end its logins; again is the same."""
         principal = principal_of(request)
         key = await _own(gateway, desk, principal, key_id)
-        await stored(gateway, _issuer(desk).revoke(principal.org, key.key_id, _actor(request, principal)))
-        desk.forget(key.key_id)
+        await stored(gateway, desk.issuer.revoke(principal.org, key.key_id, actor_of(request)))
+        await desk.forget(key.key_id)
 
     @post("/governance/api-keys/{key_id:str}/rotate", opt={"permission": "infer"}, tags=["keys"], status_code=201)
     async def rotate(request: Request[Any, Any, Any], key_id: FromPath[str]) -> Response[Made]:
         """A new key like the old one, which lives on for `overlap_hours`."""
         principal = principal_of(request)
-        given = await _body(request, Rotation, empty=Rotation())
+        given = await body_of(request, Rotation, empty=Rotation())
         key = await _own(gateway, desk, principal, key_id)
-        work = _issuer(desk).rotate(principal.org, key.key_id, given.overlap_hours, _actor(request, principal))
+        work = desk.issuer.rotate(principal.org, key.key_id, given.overlap_hours, actor_of(request))
         made = _made(*await stored(gateway, work))
-        desk.forget(key.key_id)
+        await desk.forget(key.key_id)
         return Response(made, status_code=201)
 
     return [create, revoke, rotate]
 
 
-def _issuer(desk: Desk) -> Issuer:
-    if desk.issuer is None:
-        raise NotFound("keys are kept elsewhere: `auth` is not `keys` on this gateway")
-    return desk.issuer
-
-
 async def _own(gateway: Gateway, desk: Desk, principal: Principal, key_id: str) -> ApiKey:
     if not key_id.isascii() or not key_id.isalnum() or len(key_id) != 12:
         raise Invalid("a key id has 12 letters and digits", param="key_id")
-    key = await stored(gateway, _issuer(desk).find(principal.org, key_id))
+    key = await stored(gateway, desk.issuer.find(principal.org, key_id))
     mine = key is not None and principal.user is not None and key.user_id == principal.user
     if key is None or not (mine or "manage_users" in principal.permissions):
         raise NotFound("there is no such key")
     return key
-
-
-async def _body(request: Request[Any, Any, Any], kind: type[Any], empty: Any = None) -> Any:
-    body = await request.body()
-    if not body and empty is not None:
-        return empty
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise UnsupportedMediaType("send the body as Content-Type: application/json in UTF-8")
-    return checked(scan(body), kind)
-
-
-def _actor(request: Request[Any, Any, Any], principal: Principal) -> Actor:
-    client = request.client
-    return Actor(
-        org=principal.org,
-        user=principal.user or principal.key_id or "?",
-        ip_address=client.host if client else None,
-        user_agent=request.headers.get("user-agent"),
-    )
 
 
 def _moment(cursor: str | None) -> datetime | None:

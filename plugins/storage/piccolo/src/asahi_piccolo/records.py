@@ -136,6 +136,11 @@ class StoredRecords(Generic[T]):
         statement = _joined("SELECT * FROM", self._shape.table, condition, f"ORDER BY id LIMIT ${len(bound) + 1}")
         return [self._record(row) for row in await self._runner.fetch(statement, *bound, limit)]
 
+    async def walk(self, after: int = 0, limit: int = 100) -> Sequence[tuple[int, T]]:
+        """In the order of their numbers."""
+        statement = _joined("SELECT * FROM", self._shape.table, "WHERE id > $1 ORDER BY id LIMIT $2")
+        return [(row["id"], self._record(row)) for row in await self._runner.fetch(statement, after, limit)]
+
     async def expire(self, field: str, moment: datetime) -> int:
         """In every org."""
         condition = f"WHERE {self._quoted(field)} <= $1"

@@ -1,0 +1,58 @@
+"""The caller of a route: what a request says of who asks, and from where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import Any, Protocol, runtime_checkable
+
+from msgspec import Struct
+
+from asahi_kernel.types import Principal
+
+
+class Caller(Struct, frozen=True, kw_only=True):
+    """`address` is the client's, as a trusted proxy names it or as the connection has it; None when that is no IP
+    address. `headers` are in lower case."""
+
+    headers: Mapping[str, str]
+    method: str
+    path: str
+    scheme: str = "http"
+    address: str | None = None
+
+
+@runtime_checkable
+class CallerAuthenticator(Protocol):
+    """An authenticator that wants to know more than the headers: where a caller comes from, and what it asks for.
+
+    Every route asks this instead of `identify` then. It may raise `Denied` and `Limited` too.
+    """
+
+    async def identify(self, headers: Mapping[str, str]) -> Principal: ...
+    async def identify_caller(self, caller: Caller) -> Principal: ...
+
+
+def caller_of(scope: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Caller:
+    """The caller of an ASGI request."""
+    return Caller(
+        headers=headers_of(scope) if headers is None else headers,
+        method=scope["method"],
+        path=scope["path"],
+        scheme=scope.get("scheme", "http"),
+        address=address_of(scope),
+    )
+
+
+def headers_of(scope: Mapping[str, Any]) -> dict[str, str]:
+    """The headers of an ASGI request; of one that is sent twice the last."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def address_of(scope: Mapping[str, Any]) -> str | None:
+    """Where an ASGI request comes from. The server has put a trusted proxy's word in place already."""
+    client = scope.get("client")
+    try:
+        return str(ip_address(client[0])) if client else None
+    except ValueError:
+        return None

@@ -1,0 +1,63 @@
+"""Every route of the application with all plugins, and who may call it. A route without a row fails the build.
+
+`operator` routes are for the operator's admins alone: others get 403, and 404 where they name another org. `foreign`
+says what stands for a path parameter when the object is another tenant's.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+    permission: str
+    operator: bool = False
+    foreign: str | None = None
+
+
+ROWS: dict[tuple[str, str], Row] = {
+    ("POST", "/infer"): Row("infer"),
+    ("POST", "/v1/chat/completions"): Row("infer"),
+    ("POST", "/v1/messages"): Row("infer"),
+    ("POST", "/v1/responses"): Row("infer"),
+    ("POST", "/v1/embeddings"): Row("infer"),
+    ("POST", "/v1/messages/count_tokens"): Row("infer"),
+    ("POST", "/feedback"): Row("infer"),
+    ("GET", "/explain/{request_id:str}"): Row("infer", foreign="request"),
+    ("GET", "/models"): Row("view_metrics"),
+    ("GET", "/v1/models"): Row("infer"),
+    ("GET", "/v1/models/{name:path}"): Row("infer"),
+    ("GET", "/metrics"): Row("view_metrics"),
+    ("GET", "/cache/stats"): Row("view_metrics"),
+    ("GET", "/cache/entries"): Row("manage_policy"),
+    ("GET", "/cache/export"): Row("manage_policy"),
+    ("DELETE", "/cache/clear"): Row("manage_policy"),
+    ("DELETE", "/cache/expired"): Row("manage_policy"),
+    ("DELETE", "/cache/entries/{entry_id:str}"): Row("manage_policy", foreign="entry"),
+    ("GET", "/governance/api-keys"): Row("infer"),
+    ("POST", "/governance/api-keys"): Row("manage_users"),
+    ("GET", "/governance/api-keys/{key_id:str}"): Row("infer", foreign="key"),
+    ("DELETE", "/governance/api-keys/{key_id:str}"): Row("infer", foreign="key"),
+    ("POST", "/governance/api-keys/{key_id:str}/rotate"): Row("infer", foreign="key"),
+    ("GET", "/governance/tenants"): Row("manage_users", operator=True),
+    ("POST", "/governance/tenants"): Row("manage_users", operator=True),
+    ("GET", "/governance/tenants/{org:str}"): Row("view_metrics", foreign="org"),
+    ("PATCH", "/governance/tenants/{org:str}"): Row("manage_users", operator=True, foreign="org"),
+    ("DELETE", "/governance/tenants/{org:str}"): Row("manage_users", operator=True, foreign="org"),
+    ("GET", "/governance/audit"): Row("view_audit_log"),
+    ("GET", "/governance/audit/export"): Row("view_audit_log"),
+    ("GET", "/governance/audit/verify"): Row("view_audit_log"),
+    ("GET", "/governance/audit/checkpoints"): Row("view_audit_log"),
+    ("GET", "/auth/providers"): Row("public"),
+    ("POST", "/auth/login"): Row("public"),
+    ("GET", "/auth/me"): Row("identified"),
+    ("POST", "/auth/logout"): Row("identified"),
+    ("GET", "/auth/sessions"): Row("identified"),
+    ("DELETE", "/auth/sessions"): Row("identified"),
+    ("DELETE", "/auth/sessions/{session:str}"): Row("identified", foreign="session"),
+    ("GET", "/health"): Row("public"),
+    ("GET", "/health/live"): Row("public"),
+    ("GET", "/health/ready"): Row("public"),
+    ("GET", "/docs"): Row("public"),
+    ("GET", "/openapi.json"): Row("public"),
+}
