@@ -73,7 +73,7 @@ class Client:
 @pytest.fixture(scope="module")
 def call(tmp_path_factory):
     folder = tmp_path_factory.mktemp("guard")
-    with gateway(folder, TREE, ASAHI_BOOTSTRAP_ADMIN_KEY=BOOT, ASAHI_ENCRYPTION_KEY="ab" * 32) as served:
+    with gateway(folder, TREE, ASAHI_BOOTSTRAP_ADMIN_KEY=BOOT, ASAHI_ENCRYPTION_KEY="0123456789abcdef" * 4) as served:
         yield Client(served.url)
 
 

@@ -28,7 +28,7 @@ async def serving(model):
     tree = {
         "auth": {"type": "static", "keys": [{"key": KEY, "org": "acme", "user": "ann", "role": "admin"}]},
         "storage": "memory",
-        "encryption": {"key": "cd" * 32},
+        "encryption": {"key": "0123456789abcdef" * 4},
         "governance": {"policies": ALL},
         **MODELS,
     }
