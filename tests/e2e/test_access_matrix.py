@@ -231,3 +231,74 @@ async def test_everybody_is_never_an_admin():
             me = (await client.get("/auth/me")).json()
             assert (me["org_id"], me["user_id"], me["role"]) == ("default", "local", "developer")
             assert json.dumps(me)
+
+
+async def test_no_change_without_its_entry(place, monkeypatch):
+    """AD-3, C14: while the audit log cannot be written every change is refused and none is made; inference goes on."""
+    from asahi_kernel.repositories.audit import Audit
+
+    operator = await place.key("default", "admin", "all")
+    made = (await place.ask(operator, "POST", "/governance/api-keys", {"user_id": "ann", "scopes": ["infer"]})).json()
+    await place.ask(operator, "POST", "/infer", {"prompt": "kept"})
+    entry = (await place.ask(operator, "GET", "/cache/entries")).json()["entries"][0]["entry_id"]
+    login = (await place.client.post("/auth/login", json={"api_key": operator})).json()
+    cookie = "; ".join(f"{name}={value}" for name, value in place.client.cookies.items())
+    place.client.cookies.clear()
+    seen = ("/governance/api-keys", "/governance/tenants", "/cache/entries", "/auth/sessions")
+
+    async def state():
+        told = [(await place.ask(operator, "GET", path)).json() for path in seen]
+        return json.dumps([{**each, "last": None} for each in told], sort_keys=True)
+
+    before = await state()
+
+    async def broken(self, entries):
+        raise OSError("the audit log is away")
+
+    append = Audit.append
+    monkeypatch.setattr(Audit, "append", broken)
+    changes = {
+        ("POST", "/governance/api-keys"): {"user_id": "eve", "scopes": ["infer"]},
+        ("DELETE", f"/governance/api-keys/{made['key_id']}"): None,
+        ("POST", f"/governance/api-keys/{made['key_id']}/rotate"): {},
+        ("POST", "/governance/tenants"): {"org_id": "new", "name": "New"},
+        ("PATCH", "/governance/tenants/globex"): {"status": "suspended"},
+        ("DELETE", "/governance/tenants/globex"): None,
+        ("DELETE", "/cache/clear"): None,
+        ("DELETE", "/cache/expired"): None,
+        ("DELETE", f"/cache/entries/{entry}"): None,
+        ("GET", "/cache/export"): None,
+        ("GET", "/governance/audit"): None,
+        ("GET", "/governance/audit/export"): None,
+        ("POST", "/auth/login"): {"api_key": operator},
+    }
+    for (method, path), body in changes.items():
+        answer = await place.ask(operator, method, path, body)
+        assert (answer.status_code, answer.json()["error"]) == (503, "storage_unavailable"), (method, path, answer.text)
+    session = (await place.ask(operator, "GET", "/auth/sessions")).json()["sessions"][0]["session_id"]
+    csrf = {"x-csrf-token": login["csrf"], "origin": "http://localhost", "cookie": cookie}
+    for method, path in (
+        ("POST", "/auth/logout"),
+        ("DELETE", f"/auth/sessions/{session}"),
+    ):
+        answer = await place.client.request(method, path, headers=csrf)
+        assert answer.status_code == 503, (method, path, answer.text)
+    answer = await place.ask(operator, "POST", "/infer", {"prompt": "still answered"})
+    assert answer.status_code == 200
+    monkeypatch.setattr(Audit, "append", append)
+    for row in (await place.ask(operator, "GET", "/cache/entries")).json()["entries"]:
+        if row["entry_id"] != entry and "still answered" in json.dumps(row):
+            await place.ask(operator, "DELETE", f"/cache/entries/{row['entry_id']}")
+    after = json.loads(await state())
+    then = json.loads(before)
+    assert len(changes) == 13
+    assert [_settled(each) for each in after] == [_settled(each) for each in then]
+
+
+def _settled(told):
+    """A list without what every look changes; of cached answers which they are."""
+    rows = next(value for value in told.values() if isinstance(value, list))
+    if rows and "entry_id" in rows[0]:
+        return [row["entry_id"] for row in rows if row["query"] != "still answered"]
+    moving = {"last_used_at", "last_seen_at"}
+    return [{name: value for name, value in row.items() if name not in moving} for row in rows]
