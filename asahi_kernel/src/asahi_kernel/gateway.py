@@ -135,6 +135,7 @@ class Gateway:
         self.holdout_key = b""
         self.faults: Counter[str] = Counter()
         self.shared: dict[str, Any] = {}
+        self.cautions: list[str] = []
         self.mock = False
         self.draining = False
         self.patience_s = 30.0
