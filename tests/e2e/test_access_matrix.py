@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from datetime import UTC, datetime
 from typing import get_args
 
 import httpx
@@ -20,7 +21,9 @@ from asahi_kernel.app import create_app
 from asahi_kernel.auditing import Actor
 from asahi_kernel.config import decode
 from asahi_kernel.gateway import Gateway, running
+from asahi_kernel.identity import new_id
 from asahi_kernel.plugins import load_plugins
+from asahi_kernel.repositories.judgements import Alert
 from asahi_kernel.settings import Settings
 from asahi_kernel.types import Permission
 
@@ -116,12 +119,26 @@ class Place:
         assert login.status_code == 200, login.text
         assert sessions
         await self.ask(await self.key("default"), "POST", "/governance/tenants", {"org_id": "globex", "name": HIDDEN})
+        order = {"level": "org", "window": "day", "limit": 1_000_000}
+        budget = (await self.ask(key, "POST", "/governance/budgets", order)).json()
+        alert = Alert(
+            alert_id=new_id(),
+            org_id="globex",
+            anomaly_type="cost_spike",
+            severity="warning",
+            metric_name="cost",
+            message=HIDDEN,
+            detected_at=datetime.now(UTC),
+        )
+        await self.gateway.storage.repositories.alerts.raise_alert(alert)
         self.foreign = {
             "request": answer.headers["x-asahi-request-id"],
             "entry": rows[0]["entry_id"],
             "key": key.split("_")[1],
             "session": sessions[0]["session_id"],
             "org": "globex",
+            "budget": budget["budget_id"],
+            "alert": alert.alert_id,
         }
         return self
 
@@ -154,7 +171,8 @@ def opens(row, permissions):
 
 async def test_every_cell_of_the_matrix_is_as_written(place):
     """AU-1: routes, roles and scopes. The objects that are asked for do not exist: who is let in gets 404."""
-    absent = {"key": "A" * 12, "session": "0" * 16, "org": "nobody", "entry": "none", "request": "0" * 26, None: "none"}
+    absent = {"key": "A" * 12, "session": "0" * 16, "org": "nobody", "entry": "none", None: "none"}
+    absent |= dict.fromkeys(("request", "alert", "budget"), "0" * 26)
     wrong, count = [], 0
     for org, (role, scope) in itertools.product(("acme", "default"), CELLS):
         key = await place.key(org, role, scope)
@@ -193,7 +211,7 @@ async def test_another_tenants_objects_are_not_there(place):
         answer = await place.ask(admin, method, filled(path, place.foreign[row.foreign]))
         assert answer.status_code == 404, (method, path, answer.text)
         assert HIDDEN not in answer.text + repr(answer.headers)
-    assert tried == 9
+    assert tried == 18
     for method, path in ROWS:
         if method == "GET":
             answer = await place.ask(admin, method, filled(path, place.foreign["request"]))

@@ -133,6 +133,19 @@ class TestWriting:
             assert (alert.anomaly_type, alert.severity) == ("audit_tampered", "critical")
         assert read_file(notary.path_of(gateway.settings)) == before
 
+    async def test_a_log_whose_old_details_are_emptied_verifies(self, url, tmp_path):
+        """AD-2."""
+        tree = tree_of(tmp_path, url, audit_checkpoint_s=0.01)
+        async with gateway_of(tree) as gateway:
+            for number in range(6):
+                await gateway.audit.record(entry_of(Actor(org="acme", user="a"), "x", "y", {"n": number}))
+        async with gateway_of(tree) as gateway:
+            audit = gateway.storage.repositories.audit
+            assert await audit.empty_details("acme", datetime.now(UTC) + timedelta(minutes=1)) == 6
+            found = await whole(gateway)
+            assert (found.entries, found.covered, found.faults) == (6, 6, ())
+            assert [each.details async for each in audit.entries("acme")] == [{}] * 6
+
     async def test_one_process_of_a_host_signs_and_another_takes_over(self, tmp_path):
         async with gateway_of(tree_of(tmp_path)) as gateway:
             key = signing_key(gateway.settings)
