@@ -47,6 +47,7 @@ def configuration(base_url: str) -> dict[str, object]:
     model = {"provider": "openai", "cost_per_1k_input_tokens": 0.001, "cost_per_1k_output_tokens": 0.002}
     return {
         "auth": "open",
+        "governance": {"policies": []},
         "providers": {"openai": {"api_key": "sk-bench", "base_url": base_url}},
         "models": [{"name": f"model-{letter}", **model} for letter in "abcde"],
     }

@@ -113,4 +113,4 @@ def speaks(url, **more):
     """A configuration of the OpenAI wire with one model at that address."""
     model = {"name": "m", "provider": "openai", "cost_per_1k_input_tokens": 0.001, "cost_per_1k_output_tokens": 0.002}
     table = {"api_key": "sk-canary-Zq8Lw3Rt6Yp1Xn5V", "base_url": f"{url}/v1", "backoff_base_s": 0.001, **more}
-    return {"auth": "open", "providers": {"openai": table}, "models": [model]}
+    return {"auth": "open", "governance": {"policies": []}, "providers": {"openai": table}, "models": [model]}

@@ -59,11 +59,13 @@ def started(folder: Path, *command: str, **environment: str) -> Iterator[Process
 
 @contextmanager
 def gateway(folder: Path, configuration: dict | None = None, **environment: str) -> Iterator[Process]:
-    """`asahi serve`, with a configuration file or, without one, in the development profile."""
+    """`asahi serve`, with a configuration file or, without one, in the development profile. Keys may ask as often as
+    they like, unless the file says otherwise: tests ask faster than people."""
     arguments = ["-m", "asahi_kernel.cli", "serve", "--port", "0"]
     if configuration is not None:
         path = folder / "config.yaml"
-        path.write_text(json.dumps(configuration))
+        api = {"rate_limit_per_minute": 0, **configuration.get("api", {})}
+        path.write_text(json.dumps({**configuration, "api": api}))
         arguments += ["--config", str(path)]
     with started(folder, *arguments, **environment) as process:
         yield process

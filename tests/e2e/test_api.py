@@ -64,6 +64,18 @@ MATRIX = {
     "/cache/stats": {"admin", "developer", "viewer", "billing"},
     "/cache/entries": {"admin"},
     "/cache/export": {"admin"},
+    **{
+        f"/analytics/{name}": {"admin", "developer", "viewer", "billing"}
+        for name in ("summary", "anomalies", "cache-performance", "latency-percentiles", "recent-inferences")
+    },
+    **{
+        f"/analytics/{name}": {"admin", "developer", "billing"}
+        for name in ("cost-breakdown", "cost-summary", "forecast", "recommendations", "savings")
+    },
+    "/analytics/trends?metric=requests": {"admin", "developer", "viewer", "billing"},
+    "/analytics/trends": {"admin", "developer", "billing"},
+    "/analytics/model-performance": {"admin", "developer", "viewer", "billing"},
+    "/analytics/anomalies/01K7Q2M9B3X5T8D0WZ4F6H1JRC/acknowledge": {"admin"},
     "/health": None,
     "/health/live": None,
     "/health/ready": None,
@@ -79,7 +91,12 @@ BODIES = {
     "/v1/messages/count_tokens": {"model": "auto", "messages": [{"role": "user", "content": "x"}]},
     "/feedback": {"request_id": "01K7Q2M9B3X5T8D0WZ4F6H1JRC", "rating": 1},
     "/governance/api-keys/7ZxnnhvG2Tsk/rotate": {},
+    "/analytics/anomalies/01K7Q2M9B3X5T8D0WZ4F6H1JRC/acknowledge": {},
 }
+
+
+#: Routes whose path or body names something that is not there.
+NAMED = ("/explain", "/feedback", "/governance", "/analytics/anomalies/")
 
 
 @pytest.mark.parametrize("path", MATRIX)
@@ -89,7 +106,7 @@ def test_every_route_lets_in_whom_the_matrix_names(url, path, role):
     status, headers, _ = call(url, path, role and f"acme-{role}", BODIES.get(path))
     allowed = MATRIX[path]
     if allowed is None or role in allowed:
-        assert status == 200 or (status == 404 and path.startswith(("/explain", "/feedback", "/governance")))
+        assert status == 200 or (status == 404 and path.startswith(NAMED))
     elif role is None:
         assert (status, headers["www-authenticate"]) == (401, "Bearer")
     else:
@@ -101,6 +118,7 @@ def test_the_matrix_names_every_route(url):
     known = {path.replace("01K7Q2M9B3X5T8D0WZ4F6H1JRC", "{request_id}").replace("/auto", "/{name}") for path in MATRIX}
     known |= {"/cache/clear", "/cache/expired", "/cache/entries/{entry_id}"}  # tests/kernel/test_cache_routes.py
     known |= {path.replace("7ZxnnhvG2Tsk", "{key_id}") for path in MATRIX}
+    known |= {path.replace("01K7Q2M9B3X5T8D0WZ4F6H1JRC", "{alert_id}") for path in MATRIX}
     assert listed <= known
 
 

@@ -21,7 +21,7 @@ def configuration(storage: dict[str, Any]) -> dict[str, Any]:
         "auth": {"type": "static", "keys": [{"key": KEY, "org": "acme"}]},
         "providers": {"mock": {}},
         "storage": storage,
-        "encryption": {"key": "cd" * 32},
+        "encryption": {"key": "0123456789abcdef" * 4},
     }
 
 

@@ -25,16 +25,8 @@ from asahi_kernel.testing.contracts import Contract
 OURS = {name for package in packages() for name in package.entry_points}
 #: Factories that take no options, named together at the end of the page.
 WITHOUT_OPTIONS = {
-    "retention",
-    "audit",
-    "local",
-    "open",
-    "exact",
-    "explicit",
-    "health",
-    "capability",
-    "bounds",
-    "cheapest",
+    *("retention", "local", "open", "exact", "explicit", "health", "capability", "bounds", "cheapest"),
+    *("models", "compliance", "pii", "policy", "region", "rate", "quota", "audit"),
 }
 
 

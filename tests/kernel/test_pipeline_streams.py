@@ -103,7 +103,7 @@ async def test_reservations_are_settled_once_whatever_happens():
             log.append(("settle", cost))
 
     script = faults({"call": 2, "status": 400})
-    async with gateway_of({"governance": {"policies": ["budget"]}, **script}, policies=("budget", Budget())) as gateway:
+    async with gateway_of({"governance": {"policies": ["purse"]}, **script}, policies=("purse", Budget())) as gateway:
         answer = await ask(gateway)
         assert log[-1] == ("settle", answer.bill.cost)
         log.clear()

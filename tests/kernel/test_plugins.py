@@ -13,7 +13,7 @@ import pytest
 from click import Group
 from click.testing import CliRunner
 
-from asahi_kernel import PluginError
+from asahi_kernel import Config, PluginError
 from asahi_kernel.app import create_app
 from asahi_kernel.cli import cli
 from asahi_kernel.factory import Secret
@@ -226,7 +226,8 @@ def register_services(): return factory("service")
 
 @hookimpl
 def register_reports():
-    return [Report("everything", Config, None)]
+    async def everything(gateway, scope, asked): ...
+    return [Report("everything", Config, everything)]
 
 @hookimpl
 def register_routes(gateway):
@@ -244,7 +245,7 @@ def register_commands(cli):
 TABLE = {"everything": {}}
 CHOSEN = Settings(
     journal=Journal(mode="memory"),
-    encryption=Encryption(key=Secret("0" * 64)),
+    encryption=Encryption(key=Secret("0123456789abcdef" * 4)),
     storage="everything",
     counter="everything",
     auth="everything",
@@ -300,7 +301,6 @@ class TestEveryHook:
     def test_register_reports_is_listed(self, install: Install) -> None:
         install("everything", EVERYTHING)
         found = load_plugins()
-        assert [report.name for reports in found.manager.hook.register_reports() for report in reports] == [
-            "everything"
-        ]
+        assert found.reports()["everything"].params is Config
+        assert "/analytics/everything" in {route.path for route in create_app(Settings(), found).app.routes}
         assert {"reports", "routes", "commands", *KINDS} == set(found.registered("everything"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from litestar import Litestar, Request, Response, Router
@@ -13,6 +13,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 
 from asahi_kernel.api.access import guard, refuse_undeclared
+from asahi_kernel.api.analytics import report_routes
 from asahi_kernel.api.cache import cache_routes
 from asahi_kernel.api.counting import counting_routes
 from asahi_kernel.api.docs import docs_routes
@@ -70,6 +71,7 @@ def _guarded(gateway: Gateway, plugins: Plugins) -> list[Any]:
     own += feedback_routes(gateway)
     own += counting_routes(gateway)
     own += cache_routes(gateway)
+    own += report_routes(gateway, plugins)
     docs = docs_routes() if gateway.settings.api.docs else []
     registered = plugins.manager.hook.register_routes(gateway=gateway)
     return [*own, *docs, *(route for routes in registered for route in routes or ())]
@@ -92,10 +94,22 @@ def refuse_http(request: Request[Any, Any, Any], error: HTTPException) -> Respon
     if error.status_code == 404:
         return refuse(request, NotFound("there is nothing at this path"))
     if error.status_code == 405:
-        return refuse(request, MethodNotAllowed("this path does not take that method"))
+        told = refuse(request, MethodNotAllowed("this path does not take that method"))
+        told.headers["allow"] = ", ".join(methods_of(request))
+        return told
     if error.status_code < 500:
         return refuse(request, Invalid("the request's parameters are not valid"))
     return refuse_bug(request, error)
+
+
+def methods_of(request: Request[Any, Any, Any]) -> list[str]:
+    """The methods that the path of a request does take."""
+    found = []
+    for method in ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"):
+        with suppress(HTTPException):
+            request.app.asgi_router.handle_routing(path=request.scope["path"], method=method)
+            found.append(method)
+    return found
 
 
 def refuse_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

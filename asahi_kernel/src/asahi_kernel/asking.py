@@ -28,6 +28,11 @@ async def bounded(gateway: Gateway, who: str, work: Awaitable[T], expected: type
             result = await work
     except TimeoutError:
         raise PluginError(f"{who} took longer than {limit_ms} ms") from None
+    return sound(who, result, expected)
+
+
+def sound(who: str, result: object, expected: type[T]) -> T:
+    """What a plugin gave, if it is of its type; `PluginError` otherwise."""
     if not isinstance(result, expected):
         raise PluginError(f"{who} gave a {type(result).__name__}, not a {expected.__name__}")
     return result

@@ -218,6 +218,8 @@ class _Calls:
     async def _stream(
         self, upstream: Upstream, outlet: Outlet, candidate: Candidate, draft: Draft, relay: Relay
     ) -> Completion:
+        if relay.screen is not None:
+            relay.screen.restart()
         if outlet.streaming is None or self._request.n > 1:
             completion = await self._complete(upstream, outlet, candidate)
             relay.replay(completion)
@@ -229,7 +231,7 @@ class _Calls:
             if relay.abandoned or relay.full:
                 raise Aborted("the client left, or stopped reading") from None
             raise ProviderError("the provider stopped sending", timed_out=True) from None
-        except (ProviderError, Aborted, asyncio.CancelledError):
+        except (ProviderError, AsahiError, asyncio.CancelledError):
             raise
         except Exception as error:
             raise _bug(upstream, error) from error

@@ -18,8 +18,9 @@ from asahi_kernel.asking import clocked, note_fault
 from asahi_kernel.calling import call
 from asahi_kernel.errors import NoRoute, PluginError, ProviderError, ProviderFailed
 from asahi_kernel.fingerprint import fingerprint_text
+from asahi_kernel.holding import close, reserve
 from asahi_kernel.money import count_tokens
-from asahi_kernel.pipeline import admit, close, release, reserve
+from asahi_kernel.pipeline import admit, release
 from asahi_kernel.protocols import EmbeddingProvider
 from asahi_kernel.records import Lookup
 from asahi_kernel.routing import judge

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from msgspec import Struct
 
+from asahi_kernel.types import Permission
+
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
+    from asahi_kernel.reports import Scope, Told
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -58,8 +61,15 @@ class Factory(Struct, Generic[T, C], frozen=True):
 
 
 class Report(Struct, frozen=True):
-    """A question about past events: becomes `GET /analytics/<name>` and `asahi report <name>`."""
+    """A question about past events: becomes `GET /analytics/<name>` and `asahi report <name>`.
+
+    `params` is decoded from texts, so each field has a default. `run` is given the gateway, the `Scope` of the reader,
+    and the parameters; it reads storage and the registry alone, since from the terminal nothing else is open. With
+    `every_org` it knows the scope of all orgs.
+    """
 
     name: str
     params: type[Struct]
-    run: Callable[[Gateway, Any], Awaitable[Any]]
+    run: Callable[[Gateway, Scope, Any], Awaitable[Told]]
+    permission: Permission = "view_metrics"
+    every_org: bool = True

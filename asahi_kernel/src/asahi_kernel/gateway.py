@@ -55,7 +55,7 @@ from asahi_kernel.standing import Standings
 from asahi_kernel.tiers import ClaimingTier, ForewarnedTier, GuardedTier, StepwiseTier
 from asahi_kernel.upstream import Upstream
 from asahi_kernel.vault import Vault, ephemeral, open_vault
-from asahi_kernel.vetting import Veto
+from asahi_kernel.vetting import Clearance, Meter, Veto
 
 DEFAULT_TIERS = ("exact", "semantic", "intermediate")
 #: Younger than the others: on only where they have a table, or `cache.tiers` names them.
@@ -77,7 +77,7 @@ DEFAULT_RULES = (
 
 
 #: Services that run wherever they are installed; a table of their own configures them.
-DEFAULT_SERVICES = ("retention", "checkpoints", "audit")
+DEFAULT_SERVICES = ("retention", "checkpoints", "audit", "alerts")
 
 #: What is left for detached work once the server has ended: its own drain is over by then.
 _LAST_S = 5.0
@@ -115,7 +115,10 @@ class Gateway:
         self.cleared: dict[str, float] = {}
         self.policies: Mapping[str, Policy] = {}
         self.output_policies: tuple[OutputPolicy, ...] = ()
+        self.waiting_policies: frozenset[str] | set[str] = frozenset()
         self.vetoes: tuple[Veto, ...] = ()
+        self.meters: tuple[Meter, ...] = ()
+        self.clearances: tuple[Clearance, ...] = ()
         self.settlements: tuple[Settlement, ...] = ()
         self.transforms: Mapping[str, Transform] = {}
         self.rules: Mapping[str, Rule] = {}
@@ -136,11 +139,8 @@ class Gateway:
         self.faults: Counter[str] = Counter()
         self.shared: dict[str, Any] = {}
         self.cautions: list[str] = []
-        self.mock = False
-        self.draining = False
-        self.patience_s = 30.0
-        self.longest_s = 120.0
-        self.opened = False
+        self.mock = self.draining = self.opened = False
+        self.patience_s, self.longest_s = 30.0, 120.0
         self.refusal: AsahiError | None = None
         self.started = time.monotonic()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -189,13 +189,7 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         gateway.door = gateway.authenticator if isinstance(gateway.authenticator, CallerAuthenticator) else None
         await _open_tiers(gateway, opener)
         await stack.enter_async_context(gateway.audit.writing())
-        default = DEFAULT_POLICIES if settings.profile == "production" else ()
-        policies = opener.installed("policies", settings.governance.policies, default, settings.policies)
-        gateway.policies = await opener.all("policies", policies, settings.policies)
-        gateway.vetoes = tuple(each for each in gateway.policies.values() if isinstance(each, Veto))
-        backwards = tuple(reversed(tuple(gateway.policies.values())))
-        gateway.output_policies = tuple(policy for policy in backwards if isinstance(policy, OutputPolicy))
-        gateway.settlements = tuple(each for each in gateway.policies.values() if isinstance(each, Settlement))
+        await _open_policies(gateway, opener)
         gateway.transforms = await opener.all("transforms", settings.routing.transforms, settings.transforms)
         rules = opener.installed("rules", settings.routing.rules, DEFAULT_RULES, settings.rules)
         gateway.rules = await opener.all("rules", rules, settings.rules)
@@ -282,6 +276,20 @@ async def _open_tiers(gateway: Gateway, opener: _Opener) -> None:
     gateway.guarded_tiers = {name for name, tier in gateway.tiers.items() if isinstance(tier, GuardedTier)}
     gateway.stepwise = next((tier for tier in gateway.tiers.values() if isinstance(tier, StepwiseTier)), None)
     gateway.claiming_tiers = tuple(tier for tier in gateway.tiers.values() if isinstance(tier, ClaimingTier))
+
+
+async def _open_policies(gateway: Gateway, opener: _Opener) -> None:
+    settings = gateway.settings
+    default = DEFAULT_POLICIES if settings.profile == "production" else ()
+    policies = opener.installed("policies", settings.governance.policies, default, settings.policies)
+    gateway.policies = await opener.all("policies", policies, settings.policies)
+    gateway.waiting_policies = {name for name, each in gateway.policies.items() if not isinstance(each, LocalPart)}
+    gateway.clearances = tuple(each for each in gateway.policies.values() if isinstance(each, Clearance))
+    gateway.vetoes = tuple(each for each in gateway.policies.values() if isinstance(each, Veto))
+    gateway.meters = tuple(each for each in gateway.policies.values() if isinstance(each, Meter))
+    backwards = tuple(reversed(tuple(gateway.policies.values())))
+    gateway.output_policies = tuple(policy for policy in backwards if isinstance(policy, OutputPolicy))
+    gateway.settlements = tuple(each for each in gateway.policies.values() if isinstance(each, Settlement))
 
 
 def _check_embedding(gateway: Gateway) -> None:

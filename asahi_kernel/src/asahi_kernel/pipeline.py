@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from asahi_kernel import overhead
-from asahi_kernel.asking import bounded, clocked, note_fault
+from asahi_kernel import allowances, overhead
+from asahi_kernel.asking import bounded, clocked, note_fault, sound
 from asahi_kernel.calling import call
-from asahi_kernel.errors import AsahiError, NoRoute
+from asahi_kernel.errors import AsahiError
 from asahi_kernel.fingerprint import fingerprint
+from asahi_kernel.holding import close, reserve
 from asahi_kernel.holdout import HELD_OUT, draw
 from asahi_kernel.money import count_input
 from asahi_kernel.records import Lookup
 from asahi_kernel.relay import Relay
 from asahi_kernel.rendering import render
 from asahi_kernel.routing import route, worst_case
+from asahi_kernel.screening import screened
 from asahi_kernel.settlement import foresee, settle, settle_failure
 from asahi_kernel.stepping import Unfinished, Walk
 from asahi_kernel.types import Completion, Hit, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from asahi_kernel.answer import Answer
     from asahi_kernel.gateway import Gateway
     from asahi_kernel.trace import Trace
-    from asahi_kernel.types import Candidate, Principal
+    from asahi_kernel.types import Principal
 
 log = logging.getLogger(__name__)
 #: What a stored answer must be worth to a caller with a preference; of models still to answer, rules know better.
@@ -99,8 +98,15 @@ async def rehearse(gateway: Gateway, request: Request, principal: Principal, tra
 
 async def admit(gateway: Gateway, request: Request, principal: Principal, trace: Trace) -> Request:
     """Policies fail closed: whatever they raise stops the request."""
+    allowances.begin(trace)
     for name, policy in gateway.policies.items():
-        request = await bounded(gateway, f"policy {name!r}", policy.admit(request, principal), Request)
+        work = policy.admit(request, principal)
+        if name in gateway.waiting_policies:
+            request = await bounded(gateway, f"policy {name!r}", work, Request)
+        else:
+            request = sound(f"policy {name!r}", await work, Request)
+    for note in request.terms.notes:
+        trace.warn(note)
     trace.mark("admission")
     return request
 
@@ -147,10 +153,14 @@ async def pay(
     """What a miss costs: obtained whole or in steps, released, remembered."""
     gateway.journal.admit()
     with gateway.flights.lead(trace.key) as flight:
-        live = relay if not gateway.output_policies else None
-        completion = await obtain_steps(gateway, principal, trace, live) if trace.walk is not None else None
-        if completion is None:
-            completion = await obtain(gateway, request, principal, trace, live)
+        live = screened(gateway, request, principal, relay)
+        try:
+            completion = await obtain_steps(gateway, principal, trace, live) if trace.walk is not None else None
+            if completion is None:
+                completion = await obtain(gateway, request, principal, trace, live)
+        finally:
+            if relay is not None:
+                relay.screen = None
         trace.mark("inference")
         completion = await release(gateway, request, completion, principal)
         shared = completion if cacheable(request, completion, trace) else None
@@ -200,25 +210,6 @@ async def shape(gateway: Gateway, request: Request, principal: Principal) -> Req
     return request
 
 
-async def reserve(
-    gateway: Gateway,
-    principal: Principal,
-    ranked: Sequence[Candidate],
-    trace: Trace,
-    worst: Callable[[Candidate], int],
-) -> None:
-    """Settlements hold the worst case of the dearest candidate that may be called, beside what the request holds for
-    its other steps; closed on any failure. A model without a price cannot be held to a budget."""
-    if gateway.settlements:
-        if unpriced := [candidate.name for candidate in ranked if candidate.model.prices is None]:
-            raise NoRoute(f"the price of {unpriced[0]!r} is unknown, and there is a budget", code="price_unknown")
-        trace.reserved = True
-        trace.purse.held += max(map(worst, ranked))
-        for settlement in gateway.settlements:
-            held = settlement.reserve(trace.request_id, principal, trace.purse.held)
-            await bounded(gateway, f"settlement {type(settlement).__name__!r}", held, type(None))
-
-
 def tell(gateway: Gateway, request: Request, principal: Principal, completion: Completion) -> None:
     """Rules that keep track of who answered fail open."""
     for witness in gateway.witnesses:
@@ -257,13 +248,6 @@ async def remember(
             note_fault(gateway, "cache", name)
         finally:
             breaker.leave()
-
-
-async def close(gateway: Gateway, principal: Principal, trace: Trace) -> None:
-    """Give back what was reserved, shielded from the client and from cancellation."""
-    if trace.reserved:
-        billed = sum(attempt.cost or 0 for attempt in trace.attempts)
-        await asyncio.shield(gateway.detach(_settle_all(gateway, principal, trace.request_id, billed)))
 
 
 def cacheable(request: Request, completion: Completion, trace: Trace) -> bool:
@@ -383,12 +367,3 @@ def _stored(hit: Hit) -> Hit:
     return msgspec.structs.replace(
         hit, completion=msgspec.structs.replace(hit.completion, usage=msgspec.structs.replace(usage, source="stored"))
     )
-
-
-async def _settle_all(gateway: Gateway, principal: Principal, request_id: str, cost: int) -> None:
-    for settlement in gateway.settlements:
-        try:
-            settled = settlement.settle(request_id, principal, cost)
-            await bounded(gateway, f"settlement {type(settlement).__name__!r}", settled, type(None))
-        except Exception:  # noqa: BLE001 - the lease ends by itself; the others must still be settled
-            note_fault(gateway, "settlement", type(settlement).__name__)

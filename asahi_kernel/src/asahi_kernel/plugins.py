@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, TypeVar
 
 import pluggy
 
 from asahi_kernel import hookspecs
 from asahi_kernel.errors import PluginError
-from asahi_kernel.factory import Factory
+from asahi_kernel.factory import Factory, Report
 
+T = TypeVar("T")
 GROUP = "asahi"
 BUILTIN = "builtins"
 KINDS = (
@@ -52,6 +53,17 @@ class Plugins:
                         f"{owner}; uninstall one, or leave it out with ASAHI_PLUGINS"
                     )
                 found[factory.name], owners[factory.name] = factory, owner
+        return found
+
+    def reports(self) -> dict[str, Report]:
+        """The reports by name. Two of one name are refused."""
+        found: dict[str, Report] = {}
+        for implementation in self._implementations("register_reports"):
+            owner = self.labels.get(implementation.plugin_name, implementation.plugin_name)
+            for report in _gathered(implementation, owner, Report):
+                if report.name in found:
+                    raise PluginError(f"{owner}: there is a report {report.name!r} already")
+                found[report.name] = report
         return found
 
     def registered(self, plugin: str) -> dict[str, list[str]]:
@@ -162,6 +174,10 @@ def _register(manager: pluggy.PluginManager, entry: EntryPoint, label: str, labe
 
 
 def _factories(implementation: pluggy.HookImpl, owner: str) -> list[Factory[Any, Any]]:
+    return _gathered(implementation, owner, Factory)
+
+
+def _gathered(implementation: pluggy.HookImpl, owner: str, kind: type[T]) -> list[T]:
     hook = implementation.function.__name__
     try:
         registered: Any = implementation.function()
@@ -169,8 +185,8 @@ def _factories(implementation: pluggy.HookImpl, owner: str) -> list[Factory[Any,
     except Exception as error:
         raise PluginError(f"{owner}: {hook} failed: {type(error).__name__}: {error}") from error
     for each in found:
-        if not isinstance(each, Factory):
-            raise PluginError(f"{owner}: {hook} must give Factory objects, not {type(each).__name__}")
+        if not isinstance(each, kind):
+            raise PluginError(f"{owner}: {hook} must give {kind.__name__} objects, not {type(each).__name__}")
     return found
 
 

@@ -163,7 +163,8 @@ class CacheTier(Protocol):
 
 @runtime_checkable
 class LocalPart(Protocol):
-    """A tier or rule that answers from this process without waiting, so that it is asked without a clock beside it."""
+    """A tier, rule or policy that answers from this process without waiting, or bounds its own waits: it is asked
+    without a clock beside it."""
 
     local: bool
 

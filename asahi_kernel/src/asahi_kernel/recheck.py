@@ -12,7 +12,8 @@ import msgspec
 from asahi_kernel.answer import Answer, Bill, Route
 from asahi_kernel.calling import call
 from asahi_kernel.errors import AsahiError
-from asahi_kernel.pipeline import cacheable, close, reserve, shape
+from asahi_kernel.holding import close, reserve
+from asahi_kernel.pipeline import cacheable, release, shape
 from asahi_kernel.records import OWN, Status
 from asahi_kernel.rendering import render
 from asahi_kernel.routing import route, worst_case
@@ -46,8 +47,9 @@ async def recheck(
         shaped = render(await shape(gateway, asked, principal))
         ranked = await route(gateway, shaped, principal, trace)
         await reserve(gateway, principal, ranked, trace, worst_case(shaped))
-        fresh = await call(gateway, shaped, principal, ranked, trace, None)
+        answered = await call(gateway, shaped, principal, ranked, trace, None)
         status = "ok"
+        fresh = await release(gateway, asked, answered, principal)
     except AsahiError as error:
         log.info("a recheck had no answer: %s", error.code)
     except asyncio.CancelledError:

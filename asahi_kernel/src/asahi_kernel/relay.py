@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from asahi_kernel.answer import Answer, StreamItem
+from asahi_kernel.screening import Screen
 from asahi_kernel.types import Choice, Chunk, Completion, ToolCallDelta
 
 #: Delivered in place of a chunk when nothing has come for a while.
@@ -30,6 +31,7 @@ class Relay:
         self.started = False
         self.abandoned = False
         self.on_abandon: Callable[[], None] | None = None
+        self.screen: Screen | None = None
 
     @property
     def full(self) -> bool:
@@ -37,7 +39,14 @@ class Relay:
         return len(self._items) >= _LIMIT
 
     def put(self, chunk: Chunk) -> None:
-        """Deliver a chunk."""
+        """Deliver a chunk, or what the screen lets through of it."""
+        if self.screen is None:
+            self._deliver(chunk)
+            return
+        for each in self.screen.pass_on(chunk):
+            self._deliver(each)
+
+    def _deliver(self, chunk: Chunk) -> None:
         self.started = True
         if not self.abandoned:
             self._items.append(chunk)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, TypeAlias, TypeVar
 
 from msgspec import Struct
@@ -18,6 +18,8 @@ from asahi_kernel.records import OWN, Event, Totals
 N = TypeVar("N", str, int)
 Granularity: TypeAlias = Literal["minute", "hour", "day"]
 GRANULARITIES: tuple[Granularity, ...] = ("minute", "hour", "day")
+#: Rollups by minute and by hour are kept so long at least; beyond it the events themselves are read.
+KEPT: Mapping[Granularity, timedelta] = {"minute": timedelta(hours=48), "hour": timedelta(days=90)}
 #: What sums can be told apart by.
 Dimension: TypeAlias = Literal["bucket", "user_id", "key_id", "model", "task_type", "agent_type", "cache_tier"]
 #: Relative error of a percentile read from a sketch (DDSketch, arXiv 1908.10693).

@@ -22,6 +22,7 @@ class Api(Config, frozen=True):
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     workers: Positive = 1
     allowed_hosts: tuple[str, ...] = ()
+    rate_limit_per_minute: Annotated[int, Meta(ge=0)] = 100
     cors_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     require_https: bool = False
@@ -208,6 +209,7 @@ class Resilience(Config, frozen=True):
     """The kernel's part of a `providers.<name>` table; the rest of the table is the plugin's."""
 
     keys: tuple[Credential, ...] = ()
+    agreement: bool = False
     first_token_timeout_s: Seconds = 15
     idle_timeout_s: Seconds = 30
     timeout_s: Seconds = 30

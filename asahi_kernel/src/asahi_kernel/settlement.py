@@ -15,6 +15,7 @@ from asahi_kernel.overhead import burdened
 from asahi_kernel.records import OWN, Attempt, Decision, Event, Settled, Status
 from asahi_kernel.routing import most_usage
 from asahi_kernel.types import Candidate, Completion, Hit, Usage
+from asahi_kernel.witnessing import witness
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
@@ -236,6 +237,7 @@ def record(
     """Make an answer an event and a decision, and hand them to the journal."""
     event = _event(request, principal, trace, status, error, answer)
     gateway.journal.add(trace.receipt, Settled(event, _decision(request, event, trace)))
+    witness(gateway, event)
 
 
 def _event(

@@ -32,6 +32,8 @@ _FRESH_S = 1.0
 _KEPT_S = 300.0
 _STORAGE_S = 2.0
 _ORGS = 10_000
+#: Frameworks under which every inference is in the audit log.
+AUDITED = frozenset({"hipaa", "soc2"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -45,6 +47,16 @@ class Standing(Struct, frozen=True, kw_only=True):
     preferences: Preferences = Preferences()
     preferences_version: int = 0
     tenant: Tenant | None = None
+
+    @property
+    def frameworks(self) -> tuple[str, ...]:
+        """What the org must comply with."""
+        return () if self.profile is None else self.profile.frameworks
+
+    @property
+    def audits_inference(self) -> bool:
+        """Whether each inference must be in the audit log: by a policy of the org's own, or by a framework."""
+        return (self.policy.version > 0 and self.policy.require_audit_log) or not AUDITED.isdisjoint(self.frameworks)
 
 
 class _Known(Struct):
@@ -135,7 +147,7 @@ class Standings:
             ) from error
         standing = Standing(
             org=org,
-            policy=policy or self._policy(org),
+            policy=policy or self.default(org),
             profile=profile,
             preferences=preferences.read(wanted.body) if wanted is not None else Preferences(),
             preferences_version=wanted.version if wanted is not None else 0,
@@ -148,9 +160,10 @@ class Standings:
         return standing
 
     def _plain(self, org: str) -> Standing:
-        return Standing(org=org, policy=self._policy(org))
+        return Standing(org=org, policy=self.default(org))
 
-    def _policy(self, org: str) -> OrgPolicy:
+    def default(self, org: str) -> OrgPolicy:
+        """The operator's policy, for an org without one of its own."""
         given = self._default
         return OrgPolicy(
             org_id=org,

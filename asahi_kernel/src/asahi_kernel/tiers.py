@@ -119,8 +119,35 @@ class StepwiseTier(CacheTier, Protocol):
     async def keep(self, step: Step, principal: Principal, result: Completion) -> None: ...
 
 
+class Precision(Protocol):
+    """How often a tier was wrong on one task: `false_hits` of `labelled_hits` served answers that were looked at again.
+    `state` is `breached` where the bound `max_error_rate` is not kept."""
+
+    @property
+    def task(self) -> str: ...
+    @property
+    def labels(self) -> int: ...
+    @property
+    def labelled_hits(self) -> int: ...
+    @property
+    def false_hits(self) -> int: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def max_error_rate(self) -> float: ...
+
+
+@runtime_checkable
+class MeasuredTier(Protocol):
+    """A tier that may be wrong, and knows how often it was: by task, as this process has seen and been told."""
+
+    def precision(self, org: str) -> Sequence[Precision]: ...
+
+
 def preview(request: Request) -> str:
-    """The beginning of the last thing a user said."""
+    """The beginning of the last thing a user said, unless nothing of it may be kept."""
+    if not request.terms.keep_prompt:
+        return ""
     for message in reversed(request.messages):
         if message.role == "user":
             return message.text[:PREVIEW]

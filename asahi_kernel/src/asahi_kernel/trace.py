@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from asahi_kernel.allowances import Counted, Left
 from asahi_kernel.answer import StepNote
 from asahi_kernel.identity import new_id
 from asahi_kernel.journal import Receipt
@@ -35,12 +36,14 @@ class Trace:
 
     __slots__ = (
         "_mark",
+        "allowances",
         "arm",
         "attempts",
         "breakdown",
         "cache_status",
         "candidates",
         "dispatched",
+        "estimated_tokens",
         "findings",
         "inexact",
         "key",
@@ -73,6 +76,8 @@ class Trace:
         self.key = b""
         self.model = ""
         self.overhead: dict[str, int] = {}
+        self.allowances: dict[Counted, Left] = {}
+        self.estimated_tokens = 0
         self.cache_status = "miss"
         self.arm = ""
         self.inexact = False

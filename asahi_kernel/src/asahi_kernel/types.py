@@ -114,7 +114,8 @@ class Terms(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What the caller wants of the answer without shaping it: bounds, preferences, labels. Never part of a cache key.
 
     `cost_budget` is in nano-dollars for this request, `latency_budget_ms` bounds the predicted time to first token.
-    `baseline` is the model that the caller named although Asahi may choose another.
+    `baseline` is the model that the caller named although Asahi may choose another. The last two are the policies': a
+    tier keeps nothing of the question unless `keep_prompt`, and `notes` become warnings of the event.
     """
 
     mode: Mode = "autopilot"
@@ -135,6 +136,8 @@ class Terms(Struct, frozen=True, omit_defaults=True, kw_only=True):
     stream: bool = False
     dry_run: bool = False
     client_request_id: str | None = None
+    keep_prompt: bool = True
+    notes: tuple[str, ...] = ()
 
 
 class Request(Struct, frozen=True, omit_defaults=True, kw_only=True):

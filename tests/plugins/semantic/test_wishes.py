@@ -94,7 +94,7 @@ async def test_a_broken_bound_raises_one_alert_and_the_wronged_are_listed():
     assert told.state == "breached"
     (alert,) = alerts
     assert (alert.anomaly_type, alert.severity) == ("false_hits", "critical")
-    assert alert.metric_name == "semantic_cache.false_hit_rate.faq"
+    assert alert.metric_name == "false_hits:faq"
     assert len(wronged) == told.false_hits > 0
     assert {each["found_by"] for each in wronged} == {"feedback"}
     assert strangers == []

@@ -26,8 +26,8 @@ def guard(gateway: Gateway) -> Any:
     """A Litestar guard: identifies the caller and holds the handler's declared permission against the key's."""
 
     async def check(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        permission = handler.opt["permission"]
-        if permission == PUBLIC:
+        permission = handler.opt.get("permission")
+        if permission is None or permission == PUBLIC:  # only the framework's own OPTIONS declares none
             return
         principal = await identify(gateway, connection.scope)
         if permission != IDENTIFIED and permission not in principal.permissions:

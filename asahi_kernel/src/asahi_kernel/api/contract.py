@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -15,16 +16,59 @@ from asahi_kernel.wire.openai.embeddings import Body as EmbeddingsBody
 from asahi_kernel.wire.openai.request import Body as OpenAIBody
 from asahi_kernel.wire.responses.request import Body as ResponsesBody
 
+_FORMAT = {"enum": ["json", "csv"], "default": "json"}
 _REF = "#/components/schemas/{name}"
+_PROBLEM = {"$ref": _REF.format(name=Problem.__name__)}
 
 
 def contract(app: Litestar) -> dict[str, Any]:
     """The whole contract as JSON-ready data."""
     schema: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(app.openapi_schema.to_schema()))
     paths, components = _inference()
-    schema["paths"] = {**paths, **schema.get("paths", {})}
+    typed = {path: _with_errors(path, item) for path, item in schema.get("paths", {}).items()}
+    schema["paths"] = {**paths, **typed}
+    for path, parameters in _parameters(app):
+        schema["paths"][path]["get"]["parameters"] = parameters
     schema.setdefault("components", {}).setdefault("schemas", {}).update(components)
     return schema
+
+
+def _with_errors(path: str, item: dict[str, Any]) -> dict[str, Any]:
+    """Whatever may go wrong on a typed route is told in our shape, not in the framework's; `/v1` takes no schema of
+    ours for what its clients know."""
+    told = {}
+    for method, operation in item.items():
+        if isinstance(operation, dict) and "responses" in operation:
+            good = {status: each for status, each in operation["responses"].items() if status < "400"}
+            if path.startswith("/v1/"):
+                good = {status: {**each, "content": {"application/json": {}}} for status, each in good.items()}
+            operation = {**operation, "responses": {**good, **_errors(path)}}
+        told[method] = operation
+    return told
+
+
+def _errors(path: str) -> dict[str, Any]:
+    if path.startswith("/v1/"):
+        whose = "Anthropic" if path.startswith("/v1/messages") else "OpenAI"
+        return {"default": {"description": f"An error in {whose}'s shape", "content": {"application/json": {}}}}
+    content = {"application/problem+json": {"schema": _PROBLEM}}
+    return {"default": {"description": "Problem (RFC 9457)", "content": content}}
+
+
+def _parameters(app: Litestar) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """What the reports take: they decode their queries themselves."""
+    for route in app.routes:
+        for handler in getattr(route, "route_handlers", ()):
+            if kind := handler.opt.get("parameters"):
+                (_,), found = msgspec.json.schema_components([kind], ref_template=_REF)
+                properties = {**found[kind.__name__]["properties"], "org_id": {"type": "string"}, "format": _FORMAT}
+                yield (
+                    route.path,
+                    [
+                        {"name": name, "in": "query", "required": False, "schema": each}
+                        for name, each in properties.items()
+                    ],
+                )
 
 
 @cache
@@ -39,13 +83,9 @@ def _inference() -> tuple[dict[str, Any], dict[str, Any]]:
     (native, openai, anthropic, embeddings, responses, reply, problem), components = msgspec.json.schema_components(
         [*types, Reply, Problem], ref_template=_REF, schema_hook=_anything
     )
-    errors = {
-        "default": {"description": "Problem (RFC 9457)", "content": {"application/problem+json": {"schema": problem}}}
-    }
-    openai_errors = {"default": {"description": "An error in OpenAI's shape", "content": {"application/json": {}}}}
-    anthropic_errors = {
-        "default": {"description": "An error in Anthropic's shape", "content": {"application/json": {}}}
-    }
+    assert problem == _PROBLEM
+    errors, openai_errors = _errors("/infer"), _errors("/v1/chat/completions")
+    anthropic_errors = _errors("/v1/messages")
     paths = {
         "/infer": _post(
             "Native inference.", native, {"application/json": {"schema": reply}, "text/event-stream": {}}, errors

@@ -42,6 +42,8 @@ def counting_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
             wanted = named(gateway, narrow(asked, principal_of(request)))
         except UnknownModel as error:
             raise NotFound(error.message, code="model_not_found", param="model") from None
+        for policy in gateway.clearances:
+            wanted = await policy.clear(wanted, principal_of(request))
         rendered = render(wanted)
         counted = await _counted(gateway, rendered)
         told = {"x-asahi-estimate": "true"} if counted is None else {}

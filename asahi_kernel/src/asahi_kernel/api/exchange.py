@@ -75,7 +75,7 @@ class Exchange:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         trace = Trace(self._wire.route)
-        reply = Reply(send, trace.request_id)
+        reply = Reply(send, trace)
         try:
             await self._answer(scope, receive, reply, trace)
         except (Aborted, ClientLeft):

@@ -29,11 +29,8 @@ def metrics_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
     @get("/metrics", opt={"permission": "view_metrics"}, tags=["metrics"])
     async def metrics(request: Request[Any, Any, Any], period: FromQuery[str] = "month") -> Response[dict[str, Any]]:
         """Totals of the key's org over `period`: hour, day, week, month or all. Money is null without view_cost."""
-        if period != "all" and period not in PERIODS:
-            raise Invalid(f"period must be one of: {', '.join(PERIODS)}, all", param="period")
-        principal = principal_of(request)
+        since, principal = since_of(period), principal_of(request)
         await gateway.journal.catch_up()
-        since = None if period == "all" else datetime.now(UTC) - PERIODS[period]
         totals = await stored(gateway, gateway.storage.events.totals(principal.org, since))
         cached = await held(gateway, principal.org)
         told = tell(gateway, totals, cached)
@@ -42,6 +39,13 @@ def metrics_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
         return Response(told, headers={"vary": "accept"})
 
     return [metrics]
+
+
+def since_of(period: str) -> datetime | None:
+    """When a period began; None for all time. Raises `Invalid`."""
+    if period != "all" and period not in PERIODS:
+        raise Invalid(f"period must be one of: {', '.join(PERIODS)}, all", param="period")
+    return None if period == "all" else datetime.now(UTC) - PERIODS[period]
 
 
 async def held(gateway: Gateway, org: str) -> int:
@@ -68,12 +72,15 @@ _MONEY = (
     "savings_percent",
     "absolute_savings",
     "saved_by",
+    "batching",
 )
 
 
-def tell(gateway: Gateway, totals: Totals, cached: int) -> dict[str, Any]:
-    """Totals as JSON-ready data, money in dollars, shares as fractions of one."""
-    hits = sum(totals.hits_by_tier.values())
+def tell(gateway: Gateway, totals: Totals, cached: int | None) -> dict[str, Any]:
+    """Totals as JSON-ready data, money in dollars, shares as fractions of one. A request that a later tier answered was
+    a miss of the earlier ones."""
+    by_tier = [totals.hits_by_tier.get(tier, 0) for tier in (1, 2, 3)]
+    hits = sum(by_tier)
     asked = hits + totals.misses
     baseline = gateway.registry.baseline
     told: dict[str, Any] = {
@@ -97,6 +104,6 @@ def tell(gateway: Gateway, totals: Totals, cached: int) -> dict[str, Any]:
         "uptime_seconds": round(time.monotonic() - gateway.started, 1),
     }
     for tier in (1, 2, 3):
-        told[f"tier{tier}_hits"] = totals.hits_by_tier.get(tier, 0)
-    told["tier1_misses"] = totals.misses
-    return told
+        told[f"tier{tier}_hits"] = by_tier[tier - 1]
+        told[f"tier{tier}_misses"] = totals.misses + sum(by_tier[tier:])
+    return told | {"batching": {"saved": dollars(totals.saved_by.get("batching", 0))}}

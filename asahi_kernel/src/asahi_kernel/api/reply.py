@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from asahi_kernel import allowances
 from asahi_kernel.api.stored import stored
 from asahi_kernel.errors import AsahiError
 from asahi_kernel.records import Claim, Kept
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from asahi_kernel.gateway import Gateway
     from asahi_kernel.protocols import Idempotency
+    from asahi_kernel.trace import Trace
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +28,9 @@ class Reply:
     """One answer. With a claim every byte is kept, whether or not the client is still there to read it. `broken` says
     that a stream ended in an error after its head was sent."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, trace: Trace) -> None:
         self._send = send
-        self._request_id = request_id
+        self._trace = trace
         self._status = 0
         self._headers: tuple[tuple[bytes, bytes], ...] = ()
         self._parts: list[bytes] = []
@@ -38,7 +40,7 @@ class Reply:
         self.claim: Claim | None = None
 
     def identity(self) -> list[tuple[bytes, bytes]]:
-        return request_headers(self._request_id)
+        return request_headers(self._trace.request_id)
 
     async def whole(self, status: int, body: bytes, kind: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         """The whole answer at once."""
@@ -83,6 +85,8 @@ class Reply:
 
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self.begun, self._status = True, status
+        if self._trace.allowances:
+            headers = [*headers, *allowances.headers(self._trace)]
         if self.claim is not None:
             self._headers = tuple(headers)
         await self._send({"type": "http.response.start", "status": status, "headers": headers})

@@ -18,6 +18,8 @@ _LATEST = timedelta(days=1)
 class MemoryCounter:
     """Counts are exact within one process. Windows slide: what was taken counts for `seconds` from its moment."""
 
+    local = True
+
     def __init__(
         self,
         clock: Callable[[], float] = time.monotonic,

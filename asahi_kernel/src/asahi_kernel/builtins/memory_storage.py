@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -105,6 +105,10 @@ class MemoryDecisions:
 
     async def find(self, org: str, request_id: str) -> Decision | None:
         return self._shelf.get(org, request_id)
+
+    async def many(self, org: str, request_ids: Sequence[str]) -> Mapping[str, Decision]:
+        found = {request_id: self._shelf.get(org, request_id) for request_id in request_ids}
+        return {request_id: each for request_id, each in found.items() if each is not None}
 
 
 class MemoryRetention:

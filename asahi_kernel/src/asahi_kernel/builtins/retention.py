@@ -26,13 +26,17 @@ _FIRST_S = (60.0, 660.0)
 
 
 async def sweep(storage: Storage, days: int, now: datetime | None = None) -> int:
-    """Forget every org's requests that are more than so many days old, and whatever has an end of its own; how many
-    requests went."""
+    """Forget every org's requests that are more than so many days old, or fewer by its compliance profile, and whatever
+    has an end of its own; how many requests went."""
     now = now or datetime.now(UTC)
-    before = now - timedelta(days=days)
     if isinstance(storage, Governing):
         await storage.repositories.expire(now)
-    return sum([await storage.retention.sweep(org, before) for org in await storage.retention.orgs()])
+    gone = 0
+    for org in await storage.retention.orgs():
+        profile = await storage.repositories.compliance.get(org) if isinstance(storage, Governing) else None
+        kept = days if profile is None else min(days, profile.retention_days)
+        gone += await storage.retention.sweep(org, now - timedelta(days=kept))
+    return gone
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from asahi_kernel.cli.caching import cache
 from asahi_kernel.cli.inferring import infer
 from asahi_kernel.cli.inspecting import check, models, plugins, schema
 from asahi_kernel.cli.pricing import prices
+from asahi_kernel.cli.reporting import metrics, report
 from asahi_kernel.cli.serving import serve
 from asahi_kernel.errors import AsahiError, ConfigError, PluginError
 from asahi_kernel.plugins import load_plugins
@@ -27,7 +28,7 @@ def cli() -> None:
     """
 
 
-for command in (serve, infer, benchmark, models, prices, cache, plugins, check, schema):
+for command in (serve, infer, benchmark, models, prices, cache, metrics, report, plugins, check, schema):
     cli.add_command(command)
 cli.add_command(serve, "api")
 

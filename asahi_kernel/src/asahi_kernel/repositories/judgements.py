@@ -163,6 +163,20 @@ class Alerts:
         """The alert of a metric that is not resolved yet."""
         return await self._alerts.find(org, {"metric_name": metric_name, "resolved_at": None})
 
+    async def get(self, org: str, alert_id: str) -> Alert | None:
+        """The org's own."""
+        return await self._alerts.find(org, {"alert_id": alert_id})
+
+    async def unresolved(self, org: str, limit: int = 500) -> Sequence[Alert]:
+        """Those that are not resolved yet, newest first."""
+        return await self._alerts.select(org, {"resolved_at": None}, limit=limit)
+
+    async def revise(self, alert: Alert) -> bool:
+        """Tell an open alert's severity, value and message anew; False when it is resolved meanwhile."""
+        named = ("severity", "current_value", "expected_value", "deviation_pct", "message")
+        to = {name: getattr(alert, name) for name in named}
+        return await self._alerts.change(alert.org_id, {"alert_id": alert.alert_id, "resolved_at": None}, to) > 0
+
     async def of_org(
         self, org: str, *, since: datetime | None = None, before: datetime | None = None, limit: int = 100
     ) -> Sequence[Alert]:

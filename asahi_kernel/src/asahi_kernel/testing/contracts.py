@@ -9,10 +9,13 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
+from asahi_kernel.builtins.memory_counter import MemoryCounter
+from asahi_kernel.builtins.memory_storage import MemoryStorage
 from asahi_kernel.config import decode
 from asahi_kernel.errors import AsahiError, ConfigError, ProviderError, Unauthenticated
 from asahi_kernel.factory import Factory
 from asahi_kernel.gateway import Gateway
+from asahi_kernel.journal import Journal
 from asahi_kernel.protocols import EvictingTier
 from asahi_kernel.settings import Settings
 from asahi_kernel.standing import Standings
@@ -38,7 +41,10 @@ class Contract:
     def gateway(self) -> Gateway:
         gateway = Gateway(Settings(profile="development"))
         gateway.vault = ephemeral()
-        gateway.standings = Standings(None, gateway.settings.governance.default_policy)
+        gateway.storage = MemoryStorage(1_000)
+        gateway.counter = MemoryCounter()
+        gateway.journal = Journal(gateway.storage, {}, gateway.faults, gateway.settings.journal)
+        gateway.standings = Standings(gateway.storage, gateway.settings.governance.default_policy)
         return gateway
 
     @pytest.fixture

@@ -12,6 +12,7 @@ from asahi_kernel.identity import new_id
 from asahi_kernel.ledger import Book, Head, fault
 from asahi_kernel.money import Prices
 from asahi_kernel.records import Attempt, Claim, DeadLetter, Event, EventQuery, Kept, Settled
+from asahi_kernel.reports import ManyDecisions
 from asahi_kernel.rollups import GRANULARITIES, Dimension, Sums, count, floor, group, merge
 from asahi_kernel.testing.contracts import Contract
 from asahi_kernel.testing.samples import decision, event
@@ -69,6 +70,10 @@ class StorageContract(Contract):
         assert (await subject.decisions.find("here", one.request_id)) == decision(one)
         assert await subject.events.find("there", one.request_id) is None
         assert await subject.decisions.find("there", one.request_id) is None
+        if isinstance(subject.decisions, ManyDecisions):
+            wanted = [one.request_id, new_id()]
+            assert await subject.decisions.many("here", wanted) == {one.request_id: decision(one)}
+            assert await subject.decisions.many("there", wanted) == await subject.decisions.many("here", []) == {}
 
     async def test_posting_twice_counts_once(self, subject: Any) -> None:
         one, two = billed(), billed()

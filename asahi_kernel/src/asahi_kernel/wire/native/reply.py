@@ -63,7 +63,7 @@ class Reply(Struct, frozen=True, kw_only=True):
     request_id: str
     response_id: str
     timestamp: datetime
-    response: str | UnsetType
+    response: str | UnsetType = UNSET
     model_used: str
     provider: str
     finish_reason: str
@@ -112,7 +112,7 @@ class Problem(Struct, frozen=True, kw_only=True):
     message: str
     request_id: str
     details: Mapping[str, object]
-    retry_after_seconds: int | UnsetType
+    retry_after_seconds: int | UnsetType = UNSET
     type: str
     title: str
     status: int

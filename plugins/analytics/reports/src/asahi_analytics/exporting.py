@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 
+from asahi_kernel import csvtext
 from asahi_kernel.money import plain
 from asahi_kernel.records import Event
 
 Row = Mapping[str, Any]
-#: A spreadsheet would run a cell that begins with one of these.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _MONEY = ("cost", "baseline_cost", "overhead_cost", "saved")
 
 
@@ -29,10 +26,10 @@ async def export(events: AsyncIterator[Event], form: str, write: Callable[[bytes
         return count
     make = focus if form == "focus" else flat
     names = FOCUS if form == "focus" else FLAT
-    write(_line(names))
+    write(csvtext.line(names))
     async for event in events:
         row = make(event)
-        write(_line([row[name] for name in names]))
+        write(csvtext.line([row[name] for name in names]))
         count += 1
     return count
 
@@ -127,23 +124,6 @@ def focus(event: Event) -> Row:
         "x_BaselineCost": plain(event.baseline_cost),
         "x_Saved": plain(event.saved),
     }
-
-
-def _line(cells: Sequence[Any]) -> bytes:
-    buffer = io.StringIO(newline="")
-    csv.writer(buffer).writerow([_safe(cell) for cell in cells])
-    return buffer.getvalue().encode("utf-8", "surrogatepass")
-
-
-def _safe(cell: Any) -> Any:
-    """Text that a spreadsheet would run as a formula gets a quote in front; numbers, also negative ones, are left."""
-    if not isinstance(cell, str) or not cell.startswith(_FORMULA):
-        return cell
-    try:
-        float(cell)
-    except ValueError:
-        return f"'{cell}"
-    return cell
 
 
 def _nested(value: Any) -> bool:

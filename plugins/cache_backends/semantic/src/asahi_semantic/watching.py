@@ -42,7 +42,7 @@ class Watch:
         found = next((each for each in self._precision(org) if each.task == task), None)
         if found is None:
             return
-        metric, was = f"semantic_cache.false_hit_rate.{task}", (org, task) in self._breached
+        metric, was = f"false_hits:{task}", (org, task) in self._breached
         if found.state == "breached" and not was:
             self._breached.add((org, task))
             alert(

@@ -7,14 +7,12 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from asahi_kernel.records import Decision, Event, EventQuery, Totals
-from asahi_kernel.rollups import Granularity, add, floor, gather
+from asahi_kernel.rollups import KEPT, Granularity, add, floor, gather
 from asahi_piccolo.database import Database, Row, Statement
 from asahi_piccolo.eventrows import decision_of, event_of, moment
 from asahi_piccolo.rollups import COARSE
 
 _CHUNK = 1_000
-#: Rollups by minute and by hour are kept so long; beyond it the events themselves are read.
-KEPT: Mapping[Granularity, timedelta] = {"minute": timedelta(hours=48), "hour": timedelta(days=90)}
 _MARGIN = timedelta(hours=1)
 
 _FIND = Statement("SELECT * FROM inference_events WHERE request_id = $1 AND org_id = $2")
@@ -61,6 +59,10 @@ _SAVED_BY = Statement(
     WHERE u.org_id = $1 AND u.granularity = $2 AND u.bucket >= $3 AND u.bucket < $4 GROUP BY s.key""",
 )
 _DECISION = Statement("SELECT record FROM decisions WHERE request_id = $1 AND org_id = $2")
+_DECISIONS = Statement(
+    "SELECT request_id, record FROM decisions WHERE org_id = $1 AND request_id = ANY($2::text[])",
+    "SELECT request_id, record FROM decisions WHERE org_id = $1 AND request_id IN (SELECT value FROM json_each($2))",
+)
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -150,6 +152,11 @@ class StoredDecisions:
         """Why, if the request is this org's."""
         rows = await self._database.fetch(_DECISION, request_id, org)
         return decision_of(rows[0]) if rows else None
+
+    async def many(self, org: str, request_ids: Sequence[str]) -> Mapping[str, Decision]:
+        """Why, of the org's own among these requests."""
+        rows = await self._database.fetch(_DECISIONS, org, list(request_ids)) if request_ids else ()
+        return {row["request_id"]: decision_of(row) for row in rows}
 
 
 def _ceiling(moment: datetime, granularity: Granularity) -> datetime:

@@ -12,8 +12,8 @@ import msgspec
 from asahi_kernel.ledger import Book
 from asahi_kernel.money import Prices
 from asahi_kernel.records import Claim, DeadLetter, Kept
+from asahi_kernel.rollups import KEPT
 from asahi_piccolo.database import BOOKS, Database, Row, Statement
-from asahi_piccolo.events import KEPT
 from asahi_piccolo.rollups import COARSE
 
 _DAY = timedelta(days=1)

@@ -1,0 +1,1 @@
+"""Forecasts and anomalies on series whose truth is known."""

@@ -1,0 +1,1 @@
+"""How well asahi-guard finds what it looks for."""

@@ -1,0 +1,39 @@
+"""What an org may ask and be answered: models, personal data, prompt hygiene, compliance profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from asahi_kernel import Factory, hookimpl
+
+if TYPE_CHECKING:
+    from litestar.types import ControllerRouterHandler
+
+    from asahi_kernel.gateway import Gateway
+    from asahi_kernel.protocols import Policy, Rule
+
+
+@hookimpl
+def register_policies() -> Iterable[Factory[Policy, Any]]:
+    """`models`, `compliance`, `pii`, `injection`."""
+    from asahi_guard.opening import POLICIES
+
+    return POLICIES
+
+
+@hookimpl
+def register_rules() -> Iterable[Factory[Rule, Any]]:
+    """`policy` and `region`."""
+    from asahi_guard.opening import RULES
+
+    return RULES
+
+
+@hookimpl
+def register_routes(gateway: Gateway) -> Iterable[ControllerRouterHandler]:
+    """`/governance/policies` and `/governance/compliance`."""
+    from asahi_guard.policies import policy_routes
+    from asahi_guard.profiles import profile_routes
+
+    return [*policy_routes(gateway), *profile_routes(gateway)]

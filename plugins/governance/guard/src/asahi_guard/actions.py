@@ -1,0 +1,49 @@
+"""Actions: what is done about personal data for an org now, by its policy, its preferences, and what it must comply
+with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, get_args
+
+from msgspec import Struct
+
+from asahi_guard.finding import KINDS
+from asahi_kernel.preferences import Action, InjectionAction
+
+if TYPE_CHECKING:
+    from asahi_kernel.standing import Standing
+
+
+class Treatment(Struct, frozen=True):
+    """`action` is for everything found; kinds in `always` are redacted whatever it says, unless it says `block`."""
+
+    action: Action
+    always: frozenset[str] = frozenset()
+
+    @property
+    def redacted(self) -> tuple[str, ...]:
+        """The kinds that may not pass, in answers too."""
+        if self.action in {"redact", "block"}:
+            return KINDS
+        return tuple(kind for kind in KINDS if kind in self.always)
+
+
+def treatment(standing: Standing) -> Treatment:
+    """HIPAA refuses what it does not redact, CCPA and a profile with detection at least flag, PCI-DSS redacts cards."""
+    wanted = standing.policy.pii_action or standing.preferences.privacy.pii_action
+    action: Action = (
+        next(each for each in get_args(Action) if each == wanted) if wanted in get_args(Action) else "block"
+    )
+    frameworks = standing.frameworks
+    detects = standing.profile is not None and standing.profile.pii_detection_enabled
+    if action == "off" and (detects or "ccpa" in frameworks):
+        action = "flag"
+    if "hipaa" in frameworks and action != "redact":
+        action = "block"
+    return Treatment(action, frozenset({"card"}) if "pci_dss" in frameworks else frozenset())
+
+
+def hygiene(standing: Standing) -> InjectionAction:
+    """What is done about a prompt that scores as an injection. A word that nobody knows is the strictest one."""
+    wanted = standing.policy.injection_action or standing.preferences.privacy.injection_action
+    return next((each for each in get_args(InjectionAction) if each == wanted), "block")

@@ -1,0 +1,49 @@
+"""Opening: the policies and rules, each over the gateway's standings."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from asahi_guard.compliance import Compliant, RegionRule
+from asahi_guard.config import InjectionConfig
+from asahi_guard.injection import Injection
+from asahi_guard.leaking import SHORTEST, Canaries
+from asahi_guard.models import Permitted, PolicyRule
+from asahi_guard.pii import Personal
+from asahi_kernel import Config, ConfigError, Factory
+
+if TYPE_CHECKING:
+    from asahi_kernel.gateway import Gateway
+
+T = TypeVar("T")
+
+
+def _over(make: Callable[[Gateway], T]) -> Callable[[Config, Gateway], AbstractAsyncContextManager[T]]:
+    @asynccontextmanager
+    async def opened(config: Config, gateway: Gateway) -> AsyncIterator[T]:
+        yield make(gateway)
+
+    return opened
+
+
+@asynccontextmanager
+async def _injection(config: InjectionConfig, gateway: Gateway) -> AsyncIterator[Injection]:
+    words = [each.reveal() for each in config.canaries]
+    for number, word in enumerate(words, 1):
+        if len(word) < SHORTEST or not (word.isascii() and word.isprintable()) or " " in word:
+            raise ConfigError(
+                f"policies.injection.canaries: entry {number} must be {SHORTEST} or more printable ASCII characters "
+                "without a space; a shorter one would be found where nobody planted it"
+            )
+    yield Injection(gateway, Canaries(words), config.threshold)
+
+
+POLICIES = (
+    Factory("models", Config, _over(Permitted)),
+    Factory("compliance", Config, _over(Compliant)),
+    Factory("pii", Config, _over(Personal)),
+    Factory("injection", InjectionConfig, _injection),
+)
+RULES = (Factory("policy", Config, _over(PolicyRule)), Factory("region", Config, _over(RegionRule)))

@@ -1,0 +1,119 @@
+"""A cap is a cap over processes, on each place where money can be held; and dead holders do not keep it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from tests.kernel.kit import gateway_of
+from tests.plugins.limits.kit import DOLLAR, allot, limited
+from tests.plugins.redis.kit import fresh
+
+from asahi_kernel.errors import Exhausted, Unavailable
+from asahi_kernel.repositories.budgets import Ask
+from asahi_kernel.testing import ASK, HERE
+from asahi_limits.calendar import start_of
+from asahi_limits.leasing import leases_of
+
+pytestmark = pytest.mark.anyio
+ROOT = Path(__file__).parents[3]
+PROCESSES, EACH = 4, 250
+
+
+def tree_of(place: str, request: pytest.FixtureRequest, folder: Path, **budget) -> dict:
+    """A gateway's configuration over one shared place."""
+    sqlite = {"type": "sqlite", "path": str(folder / "asahi.db")}
+    tree = {
+        "storage": sqlite,
+        "journal": {"dir": str(folder / "journal"), "mode": "memory"},
+        "encryption": {"key": "0123456789abcdef" * 4},
+        "governance": {"policies": ["budget"], "audit_dir": str(folder / "audit")},
+        "policies": {"budget": budget},
+    }
+    if place == "postgres":
+        tree["storage"] = {"type": "postgres", "url": request.getfixturevalue("fresh_database_url")}
+    elif place == "redis":
+        url = request.getfixturevalue("redis_url")
+        tree["counter"] = {"type": "redis", "url": url, "rate_limit_prefix": fresh(), "timeout_ms": 5_000}
+    return tree
+
+
+async def takers(tree: dict, how: str, count: int = EACH, processes: int = PROCESSES) -> list[int]:
+    """What each of several processes got, all asking at one time."""
+    command = (sys.executable, "-m", "tests.plugins.limits.taker", json.dumps(tree), str(count), how)
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), asyncio.subprocess.PIPE)
+    started = [await asyncio.create_subprocess_exec(*command, cwd=ROOT, **pipes) for _ in range(processes)]
+    for each in started:
+        assert await each.stdout.readline() == b"ready\n", await each.stderr.read()
+    told = await asyncio.gather(*[each.communicate(b"\n") for each in started])
+    assert {each.returncode for each in started} == {9 if how == "die" else 0}, told
+    return [int(out) for out, _ in told]
+
+
+@pytest.mark.parametrize("place", ["sqlite", "postgres", "redis"])
+async def test_a_thousand_requests_of_ten_cents_against_five_dollars(
+    place: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """BU-1, A4: four processes, at once: fifty get in, and the overshoot is $0.00."""
+    tree = tree_of(place, request, tmp_path)
+    async with gateway_of(tree) as gateway:
+        kept = await allot(gateway, 5 * DOLLAR)
+    assert sum(await takers(tree, "settle")) == 50
+    async with gateway_of(tree) as gateway:
+        ask = Ask(budget_id=kept.budget_id, window_start=start_of("day", datetime.now(UTC)), limit=None)
+        (window,) = await leases_of(gateway).windows("here", [ask])
+    assert (window.spent, window.held) == (5 * DOLLAR, 0)
+
+
+@pytest.mark.parametrize("place", ["sqlite", "postgres", "redis"])
+async def test_what_a_dead_process_holds_is_free_again(
+    place: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """A6: killed with all fifty holds in its hands; a second after their lease nothing is held."""
+    tree = tree_of(place, request, tmp_path, lease_extra_s=1)
+    tree["providers"] = {"mock": {"timeout_s": 1, "stream_timeout_s": 1}}
+    async with gateway_of(tree) as gateway:
+        kept = await allot(gateway, 5 * DOLLAR)
+        assert await takers(tree, "die", 50, processes=1) == [50]
+        ask = Ask(budget_id=kept.budget_id, window_start=start_of("day", datetime.now(UTC)), limit=None)
+        policy = gateway.policies["budget"]
+        await policy.admit(ASK, HERE)
+        with pytest.raises(Exhausted):
+            await policy.reserve("mine", HERE, DOLLAR)
+        async with asyncio.timeout(10):
+            while (await leases_of(gateway).windows("here", [ask]))[0].held:
+                await asyncio.sleep(0.1)
+        await policy.reserve("mine", HERE, 5 * DOLLAR)
+
+
+async def test_a_dead_storage_refuses_who_is_bound_and_charges_later_what_it_missed(tmp_path: Path) -> None:
+    tree = {
+        "storage": {"type": "sqlite", "path": str(tmp_path / "asahi.db")},
+        "journal": {"dir": str(tmp_path / "journal"), "mode": "memory"},
+        "encryption": {"key": "0123456789abcdef" * 4},
+    }
+    async with limited("budget", **tree) as gateway:
+        kept = await allot(gateway, 5 * DOLLAR)
+        policy, leases, budgets = gateway.policies["budget"], leases_of(gateway), gateway.storage.budgets
+        leases = gateway.shared["limits.leases"]
+        await policy.admit(ASK, HERE)
+        await policy.reserve("one", HERE, DOLLAR)
+        settle, reserve = budgets.settle, budgets.reserve
+
+        async def dead(*given):
+            raise OSError("away")
+
+        budgets.settle = budgets.reserve = dead
+        with pytest.raises(OSError, match="away"):
+            await policy.settle("one", HERE, DOLLAR // 2)
+        with pytest.raises(Unavailable):
+            await policy.reserve("two", HERE, DOLLAR)
+        budgets.settle, budgets.reserve = settle, reserve
+        await leases.sweep()
+        ask = Ask(budget_id=kept.budget_id, window_start=start_of("day", datetime.now(UTC)), limit=None)
+        (window,) = await leases.windows("here", [ask])
+        assert (window.spent, window.held) == (DOLLAR // 2, 0)
