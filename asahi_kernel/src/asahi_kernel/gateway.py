@@ -138,9 +138,9 @@ class Gateway:
         self.holdout_key = b""
         self.faults: Counter[str] = Counter()
         self.shared: dict[str, Any] = {}
-        self.cautions: list[str] = []
         self.mock = self.draining = self.opened = False
         self.patience_s, self.longest_s = 30.0, 120.0
+        self.cautions: list[str] = []
         self.refusal: AsahiError | None = None
         self.started = time.monotonic()
         self._tasks: set[asyncio.Task[Any]] = set()
