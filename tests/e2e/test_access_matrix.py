@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from datetime import UTC, datetime
 from typing import get_args
 
 import httpx
@@ -17,13 +16,12 @@ from tests.e2e.access_rows import ROWS
 from asahi_access.config import KeysConfig
 from asahi_access.issuing import Issuer, Order
 from asahi_access.opening import peppers_of
+from asahi_kernel.alerting import alert
 from asahi_kernel.app import create_app
 from asahi_kernel.auditing import Actor
 from asahi_kernel.config import decode
 from asahi_kernel.gateway import Gateway, running
-from asahi_kernel.identity import new_id
 from asahi_kernel.plugins import load_plugins
-from asahi_kernel.repositories.judgements import Alert
 from asahi_kernel.settings import Settings
 from asahi_kernel.types import Permission
 
@@ -119,26 +117,22 @@ class Place:
         assert login.status_code == 200, login.text
         assert sessions
         await self.ask(await self.key("default"), "POST", "/governance/tenants", {"org_id": "globex", "name": HIDDEN})
-        order = {"level": "org", "window": "day", "limit": 1_000_000}
-        budget = (await self.ask(key, "POST", "/governance/budgets", order)).json()
-        alert = Alert(
-            alert_id=new_id(),
-            org_id="globex",
-            anomaly_type="cost_spike",
-            severity="warning",
-            metric_name="cost",
-            message=HIDDEN,
-            detected_at=datetime.now(UTC),
-        )
-        await self.gateway.storage.repositories.alerts.raise_alert(alert)
+        budget = {"level": "user", "subject": "eve", "window": "day", "limit": 9}
+        made = await self.ask(key, "POST", "/governance/budgets", budget)
+        assert made.status_code == 201, made.text
+        for path, body in (("policies", {"max_requests_per_day": 9}), ("compliance", {"frameworks": []})):
+            saved = await self.ask(key, "POST", f"/governance/{path}/globex", body)
+            assert saved.status_code == 200, saved.text
+        alert(self.gateway, "globex", "cost", "cost", HIDDEN, alert_id="1" * 26)
+        await self.gateway.drain(5)
         self.foreign = {
+            "budget": made.json()["budget_id"],
+            "alert": "1" * 26,
             "request": answer.headers["x-asahi-request-id"],
             "entry": rows[0]["entry_id"],
             "key": key.split("_")[1],
             "session": sessions[0]["session_id"],
             "org": "globex",
-            "budget": budget["budget_id"],
-            "alert": alert.alert_id,
         }
         return self
 
@@ -171,14 +165,14 @@ def opens(row, permissions):
 
 async def test_every_cell_of_the_matrix_is_as_written(place):
     """AU-1: routes, roles and scopes. The objects that are asked for do not exist: who is let in gets 404."""
-    absent = {"key": "A" * 12, "session": "0" * 16, "org": "nobody", "entry": "none", None: "none"}
-    absent |= dict.fromkeys(("request", "alert", "budget"), "0" * 26)
+    absent = {"key": "A" * 12, "session": "0" * 16, "org": "nobody", "entry": "none", "request": "0" * 26, None: "none"}
+    absent |= {"budget": "0" * 26, "alert": "0" * 26}
     wrong, count = [], 0
     for org, (role, scope) in itertools.product(("acme", "default"), CELLS):
         key = await place.key(org, role, scope)
         permissions = OF_ROLE[role] & OF_SCOPE[scope]
         for (method, path), row in ROWS.items():
-            answer = await place.ask(key, method, filled(path, absent[row.foreign]))
+            answer = await place.ask(key, method, filled(path, absent[row.foreign]) + row.query)
             count += 1
             if not opens(row, permissions):
                 good = answer.status_code == 403 and answer.headers["content-type"].endswith("json")
@@ -211,7 +205,7 @@ async def test_another_tenants_objects_are_not_there(place):
         answer = await place.ask(admin, method, filled(path, place.foreign[row.foreign]))
         assert answer.status_code == 404, (method, path, answer.text)
         assert HIDDEN not in answer.text + repr(answer.headers)
-    assert tried == 18
+    assert tried == sum(row.foreign is not None for row in ROWS.values()) >= 18
     for method, path in ROWS:
         if method == "GET":
             answer = await place.ask(admin, method, filled(path, place.foreign["request"]))
@@ -262,7 +256,8 @@ async def test_no_change_without_its_entry(place, monkeypatch):
     login = (await place.client.post("/auth/login", json={"api_key": operator})).json()
     cookie = "; ".join(f"{name}={value}" for name, value in place.client.cookies.items())
     place.client.cookies.clear()
-    seen = ("/governance/api-keys", "/governance/tenants", "/cache/entries", "/auth/sessions")
+    seen = ("/governance/api-keys", "/governance/tenants", "/cache/entries", "/auth/sessions", "/governance/budgets")
+    seen += ("/governance/policies/globex/history",)
 
     async def state():
         told = [(await place.ask(operator, "GET", path)).json() for path in seen]
@@ -282,6 +277,10 @@ async def test_no_change_without_its_entry(place, monkeypatch):
         ("POST", "/governance/tenants"): {"org_id": "new", "name": "New"},
         ("PATCH", "/governance/tenants/globex"): {"status": "suspended"},
         ("DELETE", "/governance/tenants/globex"): None,
+        ("POST", "/governance/policies/globex"): {"max_requests_per_day": 1},
+        ("DELETE", "/governance/policies/globex"): None,
+        ("POST", "/governance/compliance/globex"): {"frameworks": ["soc2"]},
+        ("POST", "/governance/budgets"): {"level": "user", "subject": "ann", "window": "day", "limit": 1},
         ("DELETE", "/cache/clear"): None,
         ("DELETE", "/cache/expired"): None,
         ("DELETE", f"/cache/entries/{entry}"): None,
@@ -309,7 +308,7 @@ async def test_no_change_without_its_entry(place, monkeypatch):
             await place.ask(operator, "DELETE", f"/cache/entries/{row['entry_id']}")
     after = json.loads(await state())
     then = json.loads(before)
-    assert len(changes) == 13
+    assert len(changes) == 17
     assert [_settled(each) for each in after] == [_settled(each) for each in then]
 
 
