@@ -44,6 +44,8 @@ ROWS: dict[tuple[str, str], Row] = {
     ("GET", "/governance/tenants/{org:str}"): Row("view_metrics", foreign="org"),
     ("PATCH", "/governance/tenants/{org:str}"): Row("manage_users", operator=True, foreign="org"),
     ("DELETE", "/governance/tenants/{org:str}"): Row("manage_users", operator=True, foreign="org"),
+    ("GET", "/settings"): Row("view_metrics"),
+    ("PUT", "/settings"): Row("manage_policy"),
     ("GET", "/governance/audit"): Row("view_audit_log"),
     ("GET", "/governance/audit/export"): Row("view_audit_log"),
     ("GET", "/governance/audit/verify"): Row("view_audit_log"),

@@ -247,6 +247,7 @@ async def tending(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         gateway.vault = _vault(settings, storage)
         gateway.salts = Salts(gateway.vault.derive("cache"))
         gateway.storage = await opener.one("storages", "storage", storage)
+        gateway.standings = Standings(gateway.storage, settings.governance.default_policy, gateway.faults)
         await _open_stores(gateway, opener)
         await _open_tiers(gateway, opener)
         gateway.upstreams = await opener.upstreams()

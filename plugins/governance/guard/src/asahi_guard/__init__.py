@@ -32,8 +32,9 @@ def register_rules() -> Iterable[Factory[Rule, Any]]:
 
 @hookimpl
 def register_routes(gateway: Gateway) -> Iterable[ControllerRouterHandler]:
-    """`/governance/policies` and `/governance/compliance`."""
+    """`/governance/policies`, `/governance/compliance` and `/settings`."""
     from asahi_guard.policies import policy_routes
+    from asahi_guard.preferring import settings_routes
     from asahi_guard.profiles import profile_routes
 
-    return [*policy_routes(gateway), *profile_routes(gateway)]
+    return [*policy_routes(gateway), *profile_routes(gateway), *settings_routes(gateway)]
