@@ -77,7 +77,7 @@ DEFAULT_RULES = (
 
 
 #: Services that run wherever they are installed; a table of their own configures them.
-DEFAULT_SERVICES = ("retention", "checkpoints", "audit", "alerts")
+DEFAULT_SERVICES = ("retention", "checkpoints", "audit", "alerts", "erasing")
 
 #: What is left for detached work once the server has ended: its own drain is over by then.
 _LAST_S = 5.0
