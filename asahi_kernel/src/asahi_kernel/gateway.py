@@ -77,7 +77,7 @@ DEFAULT_RULES = (
 
 
 #: Services that run wherever they are installed; a table of their own configures them.
-DEFAULT_SERVICES = ("retention", "checkpoints", "audit", "alerts")
+DEFAULT_SERVICES = ("retention", "checkpoints", "audit", "alerts", "erasing")
 
 #: What is left for detached work once the server has ended: its own drain is over by then.
 _LAST_S = 5.0
@@ -248,6 +248,7 @@ async def tending(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         gateway.vault = _vault(settings, storage)
         gateway.salts = Salts(gateway.vault.derive("cache"))
         gateway.storage = await opener.one("storages", "storage", storage)
+        gateway.standings = Standings(gateway.storage, settings.governance.default_policy, gateway.faults)
         await _open_stores(gateway, opener)
         await _open_tiers(gateway, opener)
         gateway.upstreams = await opener.upstreams()

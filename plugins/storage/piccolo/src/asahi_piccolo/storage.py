@@ -18,6 +18,7 @@ from asahi_piccolo.engines import engine_for
 from asahi_piccolo.events import StoredDecisions, StoredEvents
 from asahi_piccolo.keeping import Sealer, StoredDeadLetters, StoredIdempotency, StoredPrices, StoredRetention
 from asahi_piccolo.ledger import StoredLedger
+from asahi_piccolo.purging import StoredPurge
 from asahi_piccolo.records import Alone, StoredRows
 from asahi_piccolo.rollups import StoredRollups
 
@@ -46,6 +47,7 @@ class PiccoloStorage:
         self.idempotency = StoredIdempotency(database, sealer)
         self.repositories = Repositories(StoredRows(Alone(database), sealer))
         self.budgets = StoredBudgets(database)
+        self.purge = StoredPurge(database)
         self._sealer = sealer
 
     @asynccontextmanager
