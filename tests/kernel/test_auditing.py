@@ -143,3 +143,16 @@ async def test_an_entry_of_before_there_were_salts_still_verifies():
     assert old.entry_hash == hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
     assert fault(Head(), old) == ""
     assert fault(Head(), replace(old, user_id="eve"))
+
+
+async def test_erasing_a_user_spares_whose_name_only_holds_theirs():
+    storage = Failing()
+    writer = AuditWriter(storage, Counter())
+    async with writer.writing():
+        for resource in ("user/a", "user/anna", "api_key/a1a", "budget/user/a"):
+            await writer.record(entry_of(ANA, "budget_update", resource, {"about": resource}))
+    await storage.repositories.audit.erase("acme", "a")
+    found = {entry.seq: entry async for entry in storage.repositories.audit.entries("acme")}
+    assert [found[seq].resource for seq in (1, 2, 3, 4)] == ["[erased]", "user/anna", "api_key/a1a", "[erased]"]
+    assert [bool(found[seq].details) for seq in (1, 2, 3, 4)] == [False, True, True, False]
+    assert await storage.repositories.audit.verify_chain("acme") == ""

@@ -32,6 +32,8 @@ _FRESH_S = 1.0
 #: How long a standing is believed while storage is away.
 _KEPT_S = 300.0
 _STORAGE_S = 2.0
+#: A frozen storage keeps nobody waiting longer than this for what is known already.
+_WAIT_S = 0.25
 _ORGS = 10_000
 #: Frameworks under which every inference is in the audit log.
 AUDITED = frozenset({"hipaa", "soc2"})
@@ -107,8 +109,10 @@ class Standings:
             return await self._look(org)
         if age >= _FRESH_S and not known.failing:
             try:
-                return await self._look(org)
-            except Unavailable:
+                async with asyncio.timeout(_WAIT_S):
+                    return await self._look(org)
+            except (Unavailable, TimeoutError):
+                known.failing = True
                 return known.standing
         if age >= _FRESH_S / 2:
             self._start(org)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -216,7 +217,11 @@ class Audit:
             to: dict[str, Any] = {}
             if entry.actor_hash is not None and (user is None or entry.user_id == user) and not _erased(entry):
                 to |= {"user_id": ERASED, "actor_salt": "", "ip_address": None, "user_agent": None}
-            if entry.resource_hash is not None and not _aimless(entry) and (user is None or user in entry.resource):
+            if (
+                entry.resource_hash is not None
+                and not _aimless(entry)
+                and (user is None or _names(entry.resource, user))
+            ):
                 to |= {"resource": ERASED, "resource_salt": ""}
             if entry.details and (user is None or _names(entry.details, user)):
                 to["details"] = {}
@@ -234,12 +239,12 @@ class Audit:
 
 
 def _names(value: Any, user: str) -> bool:
-    """Whether a text in it is the user's name, or holds it."""
+    """Whether a text in it is the user's name, or holds it as a word of its own: `ann` is not in `annual`."""
     if isinstance(value, Mapping):
         return any(_names(each, user) for pair in value.items() for each in pair)
     if isinstance(value, list | tuple):
         return any(_names(each, user) for each in value)
-    return isinstance(value, str) and user in value
+    return isinstance(value, str) and re.search(rf"(?<![\w-]){re.escape(user)}(?![\w-])", value) is not None
 
 
 def _erased(entry: AuditEntry) -> bool:
