@@ -51,10 +51,15 @@ def register_services() -> Iterable[Factory[None, Any]]:
     return SERVICES
 
 
-@hookimpl
+@hookimpl(trylast=True)
 def register_commands(cli: Group) -> None:
-    """`asahi erase` and `asahi retention`."""
-    from asahi_guard.commands import erase, retention
+    """`asahi erase`, `asahi retention` and, where `asahi keys` is, `asahi keys rotate-encryption`."""
+    from click import Group
+
+    from asahi_guard.commands import erase, retention, rotate_encryption
 
     cli.add_command(erase)
     cli.add_command(retention)
+    keys = cli.commands.get("keys")
+    if isinstance(keys, Group):
+        keys.add_command(rotate_encryption)

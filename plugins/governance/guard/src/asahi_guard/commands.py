@@ -72,6 +72,30 @@ def run(config: Path | None, as_json: bool) -> None:
     _tell({"requests": _tended(settings, work)}, as_json)
 
 
+@click.command("rotate-encryption")
+@config_option
+@json_option
+def rotate_encryption(config: Path | None, as_json: bool) -> None:
+    """Have all that is stored under the first of ASAHI_ENCRYPTION_KEYS, while servers run. Once it reports 0 left the
+    other keys may be removed; until then exit code 1."""
+    from asahi_kernel.rooting import rotate
+
+    settings = load(config)
+
+    async def run() -> Any:
+        from asahi_kernel.gateway import Gateway, storing
+        from asahi_kernel.plugins import load_plugins
+
+        gateway = Gateway(settings)
+        async with storing(gateway, load_plugins()) as storage:
+            return await rotate(gateway.vault, storage)
+
+    done = asyncio.run(run())
+    _tell({"rewrapped": done.rewrapped, "resealed": done.resealed, "left": done.left}, as_json)
+    if done.left:
+        sys.exit(1)
+
+
 def _tended(settings: Settings, work: Callable[[Gateway], Awaitable[Any]]) -> Any:
     async def run() -> Any:
         from asahi_kernel.errors import ConfigError

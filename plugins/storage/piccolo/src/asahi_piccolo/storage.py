@@ -21,6 +21,7 @@ from asahi_piccolo.ledger import StoredLedger
 from asahi_piccolo.purging import StoredPurge
 from asahi_piccolo.records import Alone, StoredRows
 from asahi_piccolo.rollups import StoredRollups
+from asahi_piccolo.sealing import StoredSeals
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class PiccoloStorage:
         self.repositories = Repositories(StoredRows(Alone(database), sealer))
         self.budgets = StoredBudgets(database)
         self.purge = StoredPurge(database)
+        self.seals = StoredSeals(database, sealer)
         self._sealer = sealer
 
     @asynccontextmanager
