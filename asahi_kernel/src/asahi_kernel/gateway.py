@@ -21,6 +21,7 @@ from asahi_kernel.fingerprint import Salts
 from asahi_kernel.journal import Journal
 from asahi_kernel.learned import Learned
 from asahi_kernel.outlet import Outlet
+from asahi_kernel.pages import Pages
 from asahi_kernel.plugins import Plugins
 from asahi_kernel.prompt_cache import PromptCache
 from asahi_kernel.protocols import (
@@ -77,7 +78,7 @@ DEFAULT_RULES = (
 
 
 #: Services that run wherever they are installed; a table of their own configures them.
-DEFAULT_SERVICES = ("retention", "checkpoints", "audit", "alerts")
+DEFAULT_SERVICES = ("retention", "checkpoints", "audit", "alerts", "dashboard")
 
 #: What is left for detached work once the server has ended: its own drain is over by then.
 _LAST_S = 5.0
@@ -94,6 +95,11 @@ class Gateway:
     vault: Vault
     standings: Standings
     audit: AuditWriter
+    #: What stands in front of the API, set by a service while it is open.
+    pages: Pages | None = None
+    mock = False
+    draining = False
+    opened = False
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -138,11 +144,9 @@ class Gateway:
         self.holdout_key = b""
         self.faults: Counter[str] = Counter()
         self.shared: dict[str, Any] = {}
-        self.mock = False
-        self.draining = False
+        self.notes: list[str] = []
         self.patience_s = 30.0
         self.longest_s = 120.0
-        self.opened = False
         self.refusal: AsahiError | None = None
         self.started = time.monotonic()
         self._tasks: set[asyncio.Task[Any]] = set()
