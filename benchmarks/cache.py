@@ -34,7 +34,11 @@ def main() -> None:
         cases = {"bare": stack.enter_context(started("-m", "benchmarks.passthrough", UPSTREAM=f"{upstream}/v1"))}
         for name, more in {"memory": {}, "redis": {"redis": {"url": redis.url}}}.items():
             path = folder / f"{name}.yaml"
-            tree = {"storage": "memory", "encryption": {"key": "ab" * 32, "dir": str(folder / name)}, **more}
+            tree = {
+                "storage": "memory",
+                "encryption": {"key": "0123456789abcdef" * 4, "dir": str(folder / name)},
+                **more,
+            }
             path.write_text(json.dumps(configuration(f"{upstream}/v1") | tree))
             command = ("-m", "asahi_kernel.cli", "serve", "--config", str(path), "--port", "0")
             cases[name] = stack.enter_context(started(*command))

@@ -53,7 +53,7 @@ def main() -> None:
 
 def _gateway(stack: ExitStack, upstream: str, more: dict[str, Any]) -> Any:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    tree = configuration(f"{upstream}/v1") | more | {"encryption": {"key": "ab" * 32}}
+    tree = configuration(f"{upstream}/v1") | more | {"encryption": {"key": "0123456789abcdef" * 4}}
     tree.setdefault("storage", {"type": "sqlite", "path": str(folder / "asahi.db")})
     tree["journal"] = {**more["journal"], "dir": str(folder / "journal")}
     tree["governance"] = {"audit_dir": str(folder / "audit")}

@@ -63,7 +63,7 @@ async def measure(processes: int, each: int) -> list[tuple[str, int, float]]:
         for name, place in places.items():
             tree = {
                 "journal": {"mode": "memory"},
-                "encryption": {"key": "ab" * 32},
+                "encryption": {"key": "0123456789abcdef" * 4},
                 "governance": {"policies": ["budget"], "audit_dir": str(folder / "audit")},
                 **place,
             }

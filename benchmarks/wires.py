@@ -91,7 +91,7 @@ def _gateway(stack: ExitStack, upstream: str, storage: str) -> Any:
         "auth": "open",
         "storage": "memory" if storage == "memory" else {"type": "sqlite", "path": str(folder / "asahi.db")},
         "journal": {"dir": str(folder / "journal")},
-        "encryption": {"key": "ab" * 32},
+        "encryption": {"key": "0123456789abcdef" * 4},
         "governance": {"audit_dir": str(folder / "audit"), "policies": []},
         "providers": {"openai": {"api_key": "sk-bench", "base_url": f"{upstream}/v1"}},
         "models": [{"name": f"model-{letter}", **model} for letter in "abcde"],

@@ -29,7 +29,7 @@ from benchmarks.hot_path import body, configuration, started
 from benchmarks.storage.__main__ import fill
 
 KEY = "a-key-of-the-benchmark-0123456789"
-SEAL = "ab" * 32
+SEAL = "0123456789abcdef" * 4
 CONCURRENCY = 8
 
 

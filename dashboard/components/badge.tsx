@@ -36,5 +36,9 @@ export function Badge({
 
 /** Said wherever figures come from the mock provider. */
 export function MockBadge() {
-  return <Badge tone="warn">mock traffic</Badge>;
+  return (
+    <Badge tone="warn">
+      mock<span className="hidden sm:inline"> traffic</span>
+    </Badge>
+  );
 }

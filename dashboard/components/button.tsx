@@ -3,7 +3,7 @@ import type { ButtonHTMLAttributes } from "react";
 import { cn } from "@/lib/cn";
 
 export const buttonStyle = cva(
-  "inline-flex min-h-10 items-center justify-center gap-2 rounded-lg px-4 text-sm font-medium transition-colors disabled:opacity-60",
+  "inline-flex min-h-10 items-center justify-center gap-2 rounded-lg px-4 text-sm font-medium motion-safe:transition-colors disabled:opacity-60",
   {
     variants: {
       kind: {

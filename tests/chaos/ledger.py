@@ -46,7 +46,7 @@ def configuration(folder: Path, vendor: str, storage: dict[str, Any]) -> dict[st
         "api": {"max_inflight": 4_000, "max_queue": 4_000, "queue_timeout_s": 60},
         "storage": storage,
         "journal": {"dir": str(folder / "journal")},
-        "encryption": {"key": "ab" * 32},
+        "encryption": {"key": "0123456789abcdef" * 4},
         "governance": {"audit_dir": str(folder / "audit")},
         "providers": {
             "openai": {

@@ -4,11 +4,12 @@ import random
 
 import pytest
 from tests.kernel.kit import ask, events_of, gateway_of, replace
+from tests.plugins.guard.kit import given
 
 from asahi_kernel.errors import AsahiError, ProviderError
 from asahi_kernel.money import nano
 from asahi_kernel.testing import ASK
-from asahi_kernel.types import Completion, Message, Terms, Usage, Verdict
+from asahi_kernel.types import Completion, Message, Terms, Usage
 
 pytestmark = pytest.mark.anyio
 NAMES = [f"m{number}" for number in range(8)]
@@ -26,17 +27,6 @@ class Moody:
         if status is not None:
             raise ProviderError("moody", status=status or None, retryable=self.dice.random() < 0.5, retry_after=0.001)
         return Completion(text="x", model=model.name, usage=Usage(9, 3))
-
-
-class Blocking:
-    """A policy as a plugin's rule would hold it."""
-
-    def __init__(self):
-        self.blocked = frozenset()
-
-    async def rank(self, request, principal, candidates):
-        kept = tuple(each for each in candidates if each.name not in self.blocked)
-        return Verdict(kept, dict.fromkeys(self.blocked, "blocked"))
 
 
 def catalogue(dice):
@@ -76,9 +66,9 @@ def bounded(dice, seed):
 async def test_no_attempt_ever_breaks_a_bound_or_a_block():
     dice, fell_back, answered = random.Random(8), 0, 0
     for _ in range(25):
-        moody, blocking = Moody(dice), Blocking()
-        blocking.blocked = frozenset(dice.sample(NAMES, 2))
-        async with gateway_of(catalogue(dice), providers=("p", moody), rules=("policy", blocking)) as gateway:
+        moody, blocked = Moody(dice), frozenset(dice.sample(NAMES, 2))
+        async with gateway_of(catalogue(dice), providers=("p", moody)) as gateway:
+            await given(gateway, blocked_models=tuple(blocked))
             for seed in range(40):
                 moody.asked.clear()
                 request = bounded(dice, seed)
@@ -95,7 +85,7 @@ async def test_no_attempt_ever_breaks_a_bound_or_a_block():
                 for considered in decision.candidates:
                     if considered.name in asked:
                         assert kept(request.terms, considered), (request.terms, considered)
-                assert not asked & blocking.blocked
+                assert not asked & blocked
                 assert "unavailable" not in {gateway.registry.by_name[name].availability for name in asked}
     assert answered > 150
     assert fell_back > 50

@@ -1,7 +1,7 @@
 """Every route of the application with all plugins, and who may call it. A route without a row fails the build.
 
 `operator` routes are for the operator's admins alone: others get 403, and 404 where they name another org. `foreign`
-says what stands for a path parameter when the object is another tenant's.
+says what stands for a path parameter when the object is another tenant's; `query` is what a route asks less with.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ class Row(NamedTuple):
     permission: str
     operator: bool = False
     foreign: str | None = None
+    query: str = ""
 
 
 ROWS: dict[tuple[str, str], Row] = {
@@ -48,6 +49,31 @@ ROWS: dict[tuple[str, str], Row] = {
     ("GET", "/governance/audit/export"): Row("view_audit_log"),
     ("GET", "/governance/audit/verify"): Row("view_audit_log"),
     ("GET", "/governance/audit/checkpoints"): Row("view_audit_log"),
+    ("GET", "/governance/budgets"): Row("view_cost"),
+    ("POST", "/governance/budgets"): Row("manage_billing"),
+    ("DELETE", "/governance/budgets/{budget_id:str}"): Row("manage_billing", foreign="budget"),
+    ("GET", "/governance/usage"): Row("view_cost"),
+    ("GET", "/governance/policies/{org:str}"): Row("view_metrics", foreign="org"),
+    ("GET", "/governance/policies/{org:str}/history"): Row("view_metrics", foreign="org"),
+    ("POST", "/governance/policies/{org:str}"): Row("manage_policy", foreign="org"),
+    ("POST", "/governance/policies/{org:str}/preview"): Row("manage_policy", foreign="org"),
+    ("DELETE", "/governance/policies/{org:str}"): Row("manage_policy", foreign="org"),
+    ("GET", "/governance/compliance/report"): Row("view_audit_log"),
+    ("GET", "/governance/compliance/{org:str}"): Row("view_audit_log", foreign="org"),
+    ("POST", "/governance/compliance/{org:str}"): Row("manage_policy", foreign="org"),
+    ("GET", "/analytics/anomalies"): Row("view_metrics"),
+    ("POST", "/analytics/anomalies/{alert_id:str}/acknowledge"): Row("manage_policy", foreign="alert"),
+    ("GET", "/analytics/cache-performance"): Row("view_metrics"),
+    ("GET", "/analytics/cost-breakdown"): Row("view_cost"),
+    ("GET", "/analytics/cost-summary"): Row("view_cost"),
+    ("GET", "/analytics/forecast"): Row("view_cost"),
+    ("GET", "/analytics/latency-percentiles"): Row("view_metrics"),
+    ("GET", "/analytics/model-performance"): Row("view_metrics"),
+    ("GET", "/analytics/recent-inferences"): Row("view_metrics"),
+    ("GET", "/analytics/recommendations"): Row("view_cost"),
+    ("GET", "/analytics/savings"): Row("view_cost"),
+    ("GET", "/analytics/summary"): Row("view_metrics"),
+    ("GET", "/analytics/trends"): Row("view_metrics", query="?metric=requests"),
     ("GET", "/auth/providers"): Row("public"),
     ("POST", "/auth/login"): Row("public"),
     ("GET", "/auth/me"): Row("identified"),

@@ -16,6 +16,7 @@ from tests.e2e.access_rows import ROWS
 from asahi_access.config import KeysConfig
 from asahi_access.issuing import Issuer, Order
 from asahi_access.opening import peppers_of
+from asahi_kernel.alerting import alert
 from asahi_kernel.app import create_app
 from asahi_kernel.auditing import Actor
 from asahi_kernel.config import decode
@@ -116,7 +117,17 @@ class Place:
         assert login.status_code == 200, login.text
         assert sessions
         await self.ask(await self.key("default"), "POST", "/governance/tenants", {"org_id": "globex", "name": HIDDEN})
+        budget = {"level": "user", "subject": "eve", "window": "day", "limit": 9}
+        made = await self.ask(key, "POST", "/governance/budgets", budget)
+        assert made.status_code == 201, made.text
+        for path, body in (("policies", {"max_requests_per_day": 9}), ("compliance", {"frameworks": []})):
+            saved = await self.ask(key, "POST", f"/governance/{path}/globex", body)
+            assert saved.status_code == 200, saved.text
+        alert(self.gateway, "globex", "cost", "cost", HIDDEN, alert_id="1" * 26)
+        await self.gateway.drain(5)
         self.foreign = {
+            "budget": made.json()["budget_id"],
+            "alert": "1" * 26,
             "request": answer.headers["x-asahi-request-id"],
             "entry": rows[0]["entry_id"],
             "key": key.split("_")[1],
@@ -155,12 +166,13 @@ def opens(row, permissions):
 async def test_every_cell_of_the_matrix_is_as_written(place):
     """AU-1: routes, roles and scopes. The objects that are asked for do not exist: who is let in gets 404."""
     absent = {"key": "A" * 12, "session": "0" * 16, "org": "nobody", "entry": "none", "request": "0" * 26, None: "none"}
+    absent |= {"budget": "0" * 26, "alert": "0" * 26}
     wrong, count = [], 0
     for org, (role, scope) in itertools.product(("acme", "default"), CELLS):
         key = await place.key(org, role, scope)
         permissions = OF_ROLE[role] & OF_SCOPE[scope]
         for (method, path), row in ROWS.items():
-            answer = await place.ask(key, method, filled(path, absent[row.foreign]))
+            answer = await place.ask(key, method, filled(path, absent[row.foreign]) + row.query)
             count += 1
             if not opens(row, permissions):
                 good = answer.status_code == 403 and answer.headers["content-type"].endswith("json")
@@ -193,7 +205,7 @@ async def test_another_tenants_objects_are_not_there(place):
         answer = await place.ask(admin, method, filled(path, place.foreign[row.foreign]))
         assert answer.status_code == 404, (method, path, answer.text)
         assert HIDDEN not in answer.text + repr(answer.headers)
-    assert tried == 9
+    assert tried == sum(row.foreign is not None for row in ROWS.values()) >= 18
     for method, path in ROWS:
         if method == "GET":
             answer = await place.ask(admin, method, filled(path, place.foreign["request"]))
@@ -231,3 +243,79 @@ async def test_everybody_is_never_an_admin():
             me = (await client.get("/auth/me")).json()
             assert (me["org_id"], me["user_id"], me["role"]) == ("default", "local", "developer")
             assert json.dumps(me)
+
+
+async def test_no_change_without_its_entry(place, monkeypatch):
+    """AD-3, C14: while the audit log cannot be written every change is refused and none is made; inference goes on."""
+    from asahi_kernel.repositories.audit import Audit
+
+    operator = await place.key("default", "admin", "all")
+    made = (await place.ask(operator, "POST", "/governance/api-keys", {"user_id": "ann", "scopes": ["infer"]})).json()
+    await place.ask(operator, "POST", "/infer", {"prompt": "kept"})
+    entry = (await place.ask(operator, "GET", "/cache/entries")).json()["entries"][0]["entry_id"]
+    login = (await place.client.post("/auth/login", json={"api_key": operator})).json()
+    cookie = "; ".join(f"{name}={value}" for name, value in place.client.cookies.items())
+    place.client.cookies.clear()
+    seen = ("/governance/api-keys", "/governance/tenants", "/cache/entries", "/auth/sessions", "/governance/budgets")
+    seen += ("/governance/policies/globex/history",)
+
+    async def state():
+        told = [(await place.ask(operator, "GET", path)).json() for path in seen]
+        return json.dumps([{**each, "last": None} for each in told], sort_keys=True)
+
+    before = await state()
+
+    async def broken(self, entries):
+        raise OSError("the audit log is away")
+
+    append = Audit.append
+    monkeypatch.setattr(Audit, "append", broken)
+    changes = {
+        ("POST", "/governance/api-keys"): {"user_id": "eve", "scopes": ["infer"]},
+        ("DELETE", f"/governance/api-keys/{made['key_id']}"): None,
+        ("POST", f"/governance/api-keys/{made['key_id']}/rotate"): {},
+        ("POST", "/governance/tenants"): {"org_id": "new", "name": "New"},
+        ("PATCH", "/governance/tenants/globex"): {"status": "suspended"},
+        ("DELETE", "/governance/tenants/globex"): None,
+        ("POST", "/governance/policies/globex"): {"max_requests_per_day": 1},
+        ("DELETE", "/governance/policies/globex"): None,
+        ("POST", "/governance/compliance/globex"): {"frameworks": ["soc2"]},
+        ("POST", "/governance/budgets"): {"level": "user", "subject": "ann", "window": "day", "limit": 1},
+        ("DELETE", "/cache/clear"): None,
+        ("DELETE", "/cache/expired"): None,
+        ("DELETE", f"/cache/entries/{entry}"): None,
+        ("GET", "/cache/export"): None,
+        ("GET", "/governance/audit"): None,
+        ("GET", "/governance/audit/export"): None,
+        ("POST", "/auth/login"): {"api_key": operator},
+    }
+    for (method, path), body in changes.items():
+        answer = await place.ask(operator, method, path, body)
+        assert (answer.status_code, answer.json()["error"]) == (503, "storage_unavailable"), (method, path, answer.text)
+    session = (await place.ask(operator, "GET", "/auth/sessions")).json()["sessions"][0]["session_id"]
+    csrf = {"x-csrf-token": login["csrf"], "origin": "http://localhost", "cookie": cookie}
+    for method, path in (
+        ("POST", "/auth/logout"),
+        ("DELETE", f"/auth/sessions/{session}"),
+    ):
+        answer = await place.client.request(method, path, headers=csrf)
+        assert answer.status_code == 503, (method, path, answer.text)
+    answer = await place.ask(operator, "POST", "/infer", {"prompt": "still answered"})
+    assert answer.status_code == 200
+    monkeypatch.setattr(Audit, "append", append)
+    for row in (await place.ask(operator, "GET", "/cache/entries")).json()["entries"]:
+        if row["entry_id"] != entry and "still answered" in json.dumps(row):
+            await place.ask(operator, "DELETE", f"/cache/entries/{row['entry_id']}")
+    after = json.loads(await state())
+    then = json.loads(before)
+    assert len(changes) == 17
+    assert [_settled(each) for each in after] == [_settled(each) for each in then]
+
+
+def _settled(told):
+    """A list without what every look changes; of cached answers which they are."""
+    rows = next(value for value in told.values() if isinstance(value, list))
+    if rows and "entry_id" in rows[0]:
+        return [row["entry_id"] for row in rows if row["query"] != "still answered"]
+    moving = {"last_used_at", "last_seen_at"}
+    return [{name: value for name, value in row.items() if name not in moving} for row in rows]

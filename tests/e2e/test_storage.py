@@ -21,7 +21,7 @@ def configuration(storage: dict[str, Any]) -> dict[str, Any]:
         "auth": {"type": "static", "keys": [{"key": KEY, "org": "acme"}]},
         "providers": {"mock": {}},
         "storage": storage,
-        "encryption": {"key": "cd" * 32},
+        "encryption": {"key": "0123456789abcdef" * 4},
     }
 
 
@@ -55,7 +55,8 @@ def test_a_database_that_is_down_at_boot_is_no_401_and_is_used_once_it_is_there(
     assert own_postgres.server is not None
     own_postgres.server.stop()
     table = {"type": "postgres", "url": own_postgres.url, "statement_timeout_ms": 500}
-    with gateway(tmp_path, configuration(table)) as server:
+    ungoverned = {"governance": {"policies": []}, "routing": {"rules": ["explicit", "health", "bounds", "cheapest"]}}
+    with gateway(tmp_path, configuration(table) | ungoverned) as server:
         asked = [ask(server, "/infer", {"prompt": f"question {number}"}) for number in range(20)]
         assert {status for status, _, _ in asked} == {200}
         ids = [headers["x-asahi-request-id"] for _, headers, _ in asked]
@@ -68,6 +69,22 @@ def test_a_database_that_is_down_at_boot_is_no_401_and_is_used_once_it_is_there(
         for each in ids:
             assert until(server, f"/explain/{each}", 200)["request_id"] == each
         assert until(server, "/metrics", 200)["requests"] == 20
+
+
+def test_nobody_is_answered_whose_policy_nobody_knows(own_postgres: Postgres, tmp_path: Path) -> None:
+    """Policies fail closed: a database that is down at boot is 503 for every org, until it is there."""
+    assert own_postgres.server is not None
+    own_postgres.server.stop()
+    table = {"type": "postgres", "url": own_postgres.url, "statement_timeout_ms": 500}
+    with gateway(tmp_path, configuration(table)) as server:
+        status, headers, refusal = ask(server, "/infer", {"prompt": "hello"})
+        assert (status, refusal["error"]) == (503, "storage_unavailable")
+        assert int(headers["retry-after"]) >= 1
+        own_postgres.server.start()
+        deadline = time.monotonic() + 30
+        while ask(server, "/infer", {"prompt": "hello"})[0] != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgres"])

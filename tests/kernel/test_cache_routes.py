@@ -71,7 +71,7 @@ def tree(place: str, url: str, prefix: str) -> dict:
         "storage": "memory",
         "providers": {"mock": {"latency_share": 0}},
         "cache_tiers": tiers if place == "redis" else {},
-        "encryption": {"key": "cd" * 32},
+        "encryption": {"key": "0123456789abcdef" * 4},
     }
 
 

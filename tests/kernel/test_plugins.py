@@ -245,7 +245,7 @@ def register_commands(cli):
 TABLE = {"everything": {}}
 CHOSEN = Settings(
     journal=Journal(mode="memory"),
-    encryption=Encryption(key=Secret("0" * 64)),
+    encryption=Encryption(key=Secret("0123456789abcdef" * 4)),
     storage="everything",
     counter="everything",
     auth="everything",

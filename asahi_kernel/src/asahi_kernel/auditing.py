@@ -72,6 +72,7 @@ class AuditWriter:
         self._faults = faults
         self._waiting: deque[tuple[AuditEntry, asyncio.Future[None] | None]] = deque()
         self._work = asyncio.Event()
+        self._urgent = asyncio.Event()
 
     def note(self, entry: AuditEntry) -> None:
         """Append it soon, off the request path. While storage is away it waits here; past 100,000 waiting entries the
@@ -89,6 +90,7 @@ class AuditWriter:
         done = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, done))
         self._work.set()
+        self._urgent.set()
         await done
 
     @asynccontextmanager
@@ -111,8 +113,15 @@ class AuditWriter:
                 if await self._append():
                     pause = _FIRST_PAUSE_S
                     continue
-                await asyncio.sleep(pause)
+                await self._rest(pause)
                 pause = min(2 * pause, _LAST_PAUSE_S)
+
+    async def _rest(self, pause: float) -> None:
+        """Until it is worth another try, or somebody waits to hear that it is none."""
+        self._urgent.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._urgent.wait()
 
     async def _append(self) -> bool:
         """Whether a batch is in the log. What nobody waits for stays waiting when it is not."""

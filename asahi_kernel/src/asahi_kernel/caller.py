@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, Protocol, runtime_checkable
 
@@ -52,7 +53,12 @@ def headers_of(scope: Mapping[str, Any]) -> dict[str, str]:
 def address_of(scope: Mapping[str, Any]) -> str | None:
     """Where an ASGI request comes from. The server has put a trusted proxy's word in place already."""
     client = scope.get("client")
+    return _address(client[0]) if client else None
+
+
+@lru_cache(maxsize=10_000)
+def _address(text: str) -> str | None:
     try:
-        return str(ip_address(client[0])) if client else None
+        return str(ip_address(text))
     except ValueError:
         return None

@@ -97,9 +97,6 @@ class Gateway:
     audit: AuditWriter
     #: What stands in front of the API, set by a service while it is open.
     pages: Pages | None = None
-    mock = False
-    draining = False
-    opened = False
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -144,9 +141,9 @@ class Gateway:
         self.holdout_key = b""
         self.faults: Counter[str] = Counter()
         self.shared: dict[str, Any] = {}
-        self.notes: list[str] = []
-        self.patience_s = 30.0
-        self.longest_s = 120.0
+        self.mock = self.draining = self.opened = False
+        self.patience_s, self.longest_s = 30.0, 120.0
+        self.cautions: list[str] = []
         self.refusal: AsahiError | None = None
         self.started = time.monotonic()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -195,16 +192,7 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         gateway.door = gateway.authenticator if isinstance(gateway.authenticator, CallerAuthenticator) else None
         await _open_tiers(gateway, opener)
         await stack.enter_async_context(gateway.audit.writing())
-        default = DEFAULT_POLICIES if settings.profile == "production" else ()
-        policies = opener.installed("policies", settings.governance.policies, default, settings.policies)
-        gateway.policies = await opener.all("policies", policies, settings.policies)
-        gateway.waiting_policies = {name for name, each in gateway.policies.items() if not isinstance(each, LocalPart)}
-        gateway.clearances = tuple(each for each in gateway.policies.values() if isinstance(each, Clearance))
-        gateway.vetoes = tuple(each for each in gateway.policies.values() if isinstance(each, Veto))
-        gateway.meters = tuple(each for each in gateway.policies.values() if isinstance(each, Meter))
-        backwards = tuple(reversed(tuple(gateway.policies.values())))
-        gateway.output_policies = tuple(policy for policy in backwards if isinstance(policy, OutputPolicy))
-        gateway.settlements = tuple(each for each in gateway.policies.values() if isinstance(each, Settlement))
+        await _open_policies(gateway, opener)
         gateway.transforms = await opener.all("transforms", settings.routing.transforms, settings.transforms)
         rules = opener.installed("rules", settings.routing.rules, DEFAULT_RULES, settings.rules)
         gateway.rules = await opener.all("rules", rules, settings.rules)
@@ -291,6 +279,20 @@ async def _open_tiers(gateway: Gateway, opener: _Opener) -> None:
     gateway.guarded_tiers = {name for name, tier in gateway.tiers.items() if isinstance(tier, GuardedTier)}
     gateway.stepwise = next((tier for tier in gateway.tiers.values() if isinstance(tier, StepwiseTier)), None)
     gateway.claiming_tiers = tuple(tier for tier in gateway.tiers.values() if isinstance(tier, ClaimingTier))
+
+
+async def _open_policies(gateway: Gateway, opener: _Opener) -> None:
+    settings = gateway.settings
+    default = DEFAULT_POLICIES if settings.profile == "production" else ()
+    policies = opener.installed("policies", settings.governance.policies, default, settings.policies)
+    gateway.policies = await opener.all("policies", policies, settings.policies)
+    gateway.waiting_policies = {name for name, each in gateway.policies.items() if not isinstance(each, LocalPart)}
+    gateway.clearances = tuple(each for each in gateway.policies.values() if isinstance(each, Clearance))
+    gateway.vetoes = tuple(each for each in gateway.policies.values() if isinstance(each, Veto))
+    gateway.meters = tuple(each for each in gateway.policies.values() if isinstance(each, Meter))
+    backwards = tuple(reversed(tuple(gateway.policies.values())))
+    gateway.output_policies = tuple(policy for policy in backwards if isinstance(policy, OutputPolicy))
+    gateway.settlements = tuple(each for each in gateway.policies.values() if isinstance(each, Settlement))
 
 
 def _check_embedding(gateway: Gateway) -> None:

@@ -222,8 +222,11 @@ def tell(gateway: Gateway, request: Request, principal: Principal, completion: C
 async def release(gateway: Gateway, request: Request, completion: Completion, principal: Principal) -> Completion:
     """The policies that look at answers, in reverse, on hits too. They fail closed."""
     for policy in gateway.output_policies:
-        name = f"policy {type(policy).__name__!r}"
-        completion = await bounded(gateway, name, policy.release(request, completion, principal), Completion)
+        name, work = f"policy {type(policy).__name__!r}", policy.release(request, completion, principal)
+        if getattr(policy, "local", False):
+            completion = sound(name, await work, Completion)
+        else:
+            completion = await bounded(gateway, name, work, Completion)
     return completion
 
 

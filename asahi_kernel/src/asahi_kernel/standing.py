@@ -102,6 +102,11 @@ class Standings:
             self._start(org)
         return known.standing
 
+    def fresh(self, org: str) -> Standing | None:
+        """The same without waiting, if it was looked up a moment ago; None where `of` must be asked."""
+        known = self._known.get(org)
+        return known.standing if known is not None and self._clock() - known.at < _FRESH_S / 2 else None
+
     def known(self, org: str) -> Standing:
         """The same without waiting: what was last looked up, else the defaults. What is old is looked up meanwhile."""
         known = self._known.get(org)

@@ -35,12 +35,12 @@ async def open_dashboard(config: DashboardConfig, gateway: Gateway) -> AsyncIter
     links = config.root_path + base
     export = await asyncio.to_thread(read, built(), links, config.root_path)
     if export is None:
-        gateway.notes.append(_NOTE)
+        gateway.cautions.append(_NOTE)
         export = Export.without_build(HOW)
     before, gateway.pages = gateway.pages, Front(export, base, links)
     try:
         yield None
     finally:
         gateway.pages = before
-        if _NOTE in gateway.notes:
-            gateway.notes.remove(_NOTE)
+        if _NOTE in gateway.cautions:
+            gateway.cautions.remove(_NOTE)

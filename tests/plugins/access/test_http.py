@@ -172,6 +172,10 @@ def test_keys_survive_a_restart_and_the_audit_chain_verifies(folder):
         assert Client(served.url)(made["api_key"], "POST", "/infer", {"prompt": "x"})[0] == 200
 
 
+def test_health_says_how_long_a_revoked_key_may_live(call):
+    assert any("revoked key may be accepted for 1 s" in told for told in call(BOOT, "GET", "/health")[1]["warnings"])
+
+
 def test_without_keys_in_storage_a_gateway_starts_and_says_how_to_make_one(tmp_path):
     with gateway(tmp_path, {"auth": "keys"}) as served:
         assert "asahi keys create --admin" in served.printed()

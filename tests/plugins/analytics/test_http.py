@@ -42,7 +42,7 @@ def world():
         "auth": {"type": "static", "keys": keys},
         "storage": "memory",
         "providers": {"mock": {"latency_share": 0}},
-        "encryption": {"key": "cd" * 32},
+        "encryption": {"key": "0123456789abcdef" * 4},
     }
     with asyncio.Runner() as runner:
         settings = decode(tree, Settings, "test")

@@ -27,7 +27,10 @@ def filled(tmp_path_factory):
 
     asyncio.run(fill())
     path = folder / "config.yaml"
-    tree = {"storage": {"type": "sqlite", "path": str(folder / "data/asahi.db")}, "encryption": {"key": "00" * 32}}
+    tree = {
+        "storage": {"type": "sqlite", "path": str(folder / "data/asahi.db")},
+        "encryption": {"key": "0123456789abcdef" * 4},
+    }
     path.write_text(json.dumps(tree | {"providers": {"mock": {}}}))
     return path, events
 

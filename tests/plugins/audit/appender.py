@@ -3,25 +3,29 @@
 import asyncio
 import json
 import sys
+from collections import Counter
 
-from asahi_kernel.auditing import Actor, entry_of
+from asahi_kernel.auditing import Actor, AuditWriter, entry_of
 from asahi_kernel.config import decode
-from asahi_kernel.gateway import Gateway, running
+from asahi_kernel.gateway import Gateway, storing
 from asahi_kernel.plugins import load_plugins
 from asahi_kernel.settings import Settings
 
 
 async def main(tree, count):
-    settings = decode(tree, Settings, "test")
-    async with running(Gateway(settings), load_plugins()) as gateway:
-        print("ready", flush=True)
-        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+    gateway = Gateway(decode(tree, Settings, "test"))
+    async with storing(gateway, load_plugins()) as storage:
+        writer = AuditWriter(storage, Counter())
+        async with writer.writing():
+            print("ready", flush=True)
+            await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
 
-        async def append(number):
-            actor = Actor(org=f"org{number % 5}", user="ann")
-            await gateway.audit.record(entry_of(actor, "policy_update", "policy", {"n": number}))
+            async def append(number):
+                actor = Actor(org=f"org{number % 5}", user="ann")
+                await writer.record(entry_of(actor, "policy_update", "policy", {"n": number}))
 
-        await asyncio.gather(*[append(number) for number in range(count)])
+            for start in range(0, count, 10):
+                await asyncio.gather(*[append(number) for number in range(start, start + 10)])
 
 
 asyncio.run(main(json.loads(sys.argv[1]), int(sys.argv[2])))

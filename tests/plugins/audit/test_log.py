@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from tests.e2e.served import gateway as served
 from tests.kernel.kit import gateway_of
+from tests.plugins.access.shell import asahi
 from tests.plugins.access.test_http import BOOT, Client
 from tests.plugins.audit.kit import entry
 
@@ -88,7 +89,6 @@ class TestWriting:
             found = await whole(gateway)
             assert (found.entries, found.faults) == (400, ())
             assert {head.seq for head in found.orgs.values()} == {80}
-            assert found.covered > 0
 
     async def test_what_is_written_is_signed_at_the_step_and_at_the_end(self, tmp_path, monkeypatch, caplog):
         monkeypatch.setattr(notary, "_TICK_S", 0.01)
@@ -132,6 +132,19 @@ class TestWriting:
             alert = await gateway.storage.repositories.alerts.open_of("default", "audit")
             assert (alert.anomaly_type, alert.severity) == ("audit_tampered", "critical")
         assert read_file(notary.path_of(gateway.settings)) == before
+
+    async def test_a_log_whose_old_details_are_emptied_verifies(self, url, tmp_path):
+        """AD-2."""
+        tree = tree_of(tmp_path, url, audit_checkpoint_s=0.01)
+        async with gateway_of(tree) as gateway:
+            for number in range(6):
+                await gateway.audit.record(entry_of(Actor(org="acme", user="a"), "x", "y", {"n": number}))
+        async with gateway_of(tree) as gateway:
+            audit = gateway.storage.repositories.audit
+            assert await audit.empty_details("acme", datetime.now(UTC) + timedelta(minutes=1)) == 6
+            found = await whole(gateway)
+            assert (found.entries, found.covered, found.faults) == (6, 6, ())
+            assert [each.details async for each in audit.entries("acme")] == [{}] * 6
 
     async def test_one_process_of_a_host_signs_and_another_takes_over(self, tmp_path):
         async with gateway_of(tree_of(tmp_path)) as gateway:
@@ -277,8 +290,3 @@ class TestReading:
         told = call(admin, "GET", "/governance/audit/export?action=api_key_created")[1]
         assert (told["org_id"], told["count"], len(told["entries"])) == ("export", 4, 4)
         assert call(admin, "GET", "/governance/audit/export?format=xml")[0] == 400
-
-
-def asahi(folder, *arguments):
-    command = [sys.executable, "-m", "asahi_kernel.cli", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)

@@ -30,7 +30,7 @@ def tree_of(place: str, request: pytest.FixtureRequest, folder: Path, **budget) 
     tree = {
         "storage": sqlite,
         "journal": {"dir": str(folder / "journal"), "mode": "memory"},
-        "encryption": {"key": "ab" * 32},
+        "encryption": {"key": "0123456789abcdef" * 4},
         "governance": {"policies": ["budget"], "audit_dir": str(folder / "audit")},
         "policies": {"budget": budget},
     }
@@ -94,7 +94,7 @@ async def test_a_dead_storage_refuses_who_is_bound_and_charges_later_what_it_mis
     tree = {
         "storage": {"type": "sqlite", "path": str(tmp_path / "asahi.db")},
         "journal": {"dir": str(tmp_path / "journal"), "mode": "memory"},
-        "encryption": {"key": "ab" * 32},
+        "encryption": {"key": "0123456789abcdef" * 4},
     }
     async with limited("budget", **tree) as gateway:
         kept = await allot(gateway, 5 * DOLLAR)

@@ -18,6 +18,12 @@ from asahi_kernel.wire.responses.request import Body as ResponsesBody
 
 _FORMAT = {"enum": ["json", "csv"], "default": "json"}
 _REF = "#/components/schemas/{name}"
+#: What every report is in.
+_WRAPPED = {
+    "type": "object",
+    "properties": {"data": {}, "meta": {"type": "object"}},
+    "required": ["data", "meta"],
+}
 _PROBLEM = {"$ref": _REF.format(name=Problem.__name__)}
 
 
@@ -28,7 +34,9 @@ def contract(app: Litestar) -> dict[str, Any]:
     typed = {path: _with_errors(path, item) for path, item in schema.get("paths", {}).items()}
     schema["paths"] = {**paths, **typed}
     for path, parameters in _parameters(app):
-        schema["paths"][path]["get"]["parameters"] = parameters
+        operation = schema["paths"][path]["get"]
+        operation["parameters"] = parameters
+        operation["responses"]["200"]["content"] = {"application/json": {"schema": _WRAPPED}, "text/csv": {}}
     schema.setdefault("components", {}).setdefault("schemas", {}).update(components)
     return schema
 

@@ -95,7 +95,7 @@ def warnings(gateway: Gateway) -> list[str]:
         found.append(f"{gateway.faults['dead_letters']} events are dead letters: storage could not take them")
     if not gateway.vault.configured and gateway.storage.name != "memory":
         found.append("the encryption key was made on this host: set ASAHI_ENCRYPTION_KEY before there is a second one")
-    return [*found, *gateway.notes]
+    return [*found, *gateway.cautions]
 
 
 def _tier(gateway: Gateway, name: str) -> str:

@@ -15,6 +15,27 @@ from asahi_kernel.types import Allowance
 _LATEST = timedelta(days=1)
 
 
+class _Taken:
+    """What was taken under one name, by time, and its sum."""
+
+    __slots__ = ("parts", "total")
+
+    def __init__(self) -> None:
+        self.parts: deque[tuple[float, int]] = deque()
+        self.total = 0
+
+    def since(self, start: float) -> int:
+        """What counts still."""
+        while self.parts and self.parts[0][0] <= start:
+            self.total -= self.parts.popleft()[1]
+        return self.total
+
+    def add(self, now: float, amount: int) -> None:
+        if amount:
+            self.parts.append((now, amount))
+            self.total += amount
+
+
 class MemoryCounter:
     """Counts are exact within one process. Windows slide: what was taken counts for `seconds` from its moment."""
 
@@ -29,18 +50,18 @@ class MemoryCounter:
         self._today = today
         self._leases = MemoryLeases()
         self._expired = 0.0
-        self._taken: dict[tuple[str, str], deque[tuple[float, int]]] = {}
+        self._taken: dict[tuple[str, str], _Taken] = {}
 
     async def take(self, org: str, key: str, amount: int, limit: int, seconds: int) -> Allowance:
         now = self._clock()
-        taken = self._taken.setdefault((org, key), deque())
-        while taken and taken[0][0] <= now - seconds:
-            taken.popleft()
-        used = sum(each for _, each in taken)
+        taken = self._taken.get((org, key))
+        if taken is None:
+            taken = self._taken[org, key] = _Taken()
+        used = taken.since(now - seconds)
         if used + amount > limit:
-            return Allowance(False, max(0, limit - used), self._wait_s(taken, used + amount - limit, now, seconds))
-        if amount:
-            taken.append((now, amount))
+            wait_s = self._wait_s(taken.parts, used + amount - limit, now, seconds)
+            return Allowance(False, max(0, limit - used), wait_s)
+        taken.add(now, amount)
         return Allowance(True, limit - used - amount)
 
     async def reserve(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from heapq import heappop, heappush
 
 import msgspec
 from msgspec import Struct
@@ -25,6 +26,8 @@ class MemoryLeases:
     def __init__(self) -> None:
         self._windows: dict[tuple[str, str, datetime], Window] = {}
         self._holds: dict[tuple[str, str], dict[str, _Hold]] = {}
+        self._ends: list[tuple[datetime, str, str]] = []
+        self._olds: list[tuple[datetime, str, str]] = []
 
     def windows(self, org: str, asks: Sequence[Ask]) -> Sequence[Window]:
         """As they stand; one that nobody has asked yet is all zero."""
@@ -50,6 +53,8 @@ class MemoryLeases:
             amount_held = added + (old.amount if old is not None else 0)
             mine = self._holds.setdefault((org, request_id), {})
             mine[ask.budget_id] = _Hold(ask.window_start, amount_held, lease_until)
+        for heap in (self._ends, self._olds):
+            heappush(heap, (lease_until, org, request_id))
         return None
 
     def settle(self, org: str, request_id: str, cost: int) -> Settlement:
@@ -69,18 +74,21 @@ class MemoryLeases:
 
     def expire(self, now: datetime) -> int:
         """Give back what dead holders hold; how many holds there were."""
-        dead = [
-            (org, budget_id, hold)
-            for (org, _), holds in self._holds.items()
-            for budget_id, hold in holds.items()
-            if hold.lease_until <= now
-        ]
-        return sum(self._give_back(org, budget_id, hold, "expired") for org, budget_id, hold in dead)
+        gone = 0
+        while self._ends and self._ends[0][0] <= now:
+            _, org, request_id = heappop(self._ends)
+            for budget_id, hold in self._holds.get((org, request_id), {}).items():
+                if hold.lease_until <= now:
+                    gone += self._give_back(org, budget_id, hold, "expired")
+        return gone
 
     def forget(self, before: datetime) -> None:
         """Drop holds whose lease was over by then: nobody settles them any more."""
-        for key in [key for key, holds in self._holds.items() if all(h.lease_until <= before for h in holds.values())]:
-            del self._holds[key]
+        while self._olds and self._olds[0][0] <= before:
+            _, org, request_id = heappop(self._olds)
+            holds = self._holds.get((org, request_id), {})
+            if all(hold.lease_until <= before for hold in holds.values()):
+                self._holds.pop((org, request_id), None)
 
     def raise_spent(self, org: str, windows: Collection[Window]) -> None:
         """What a window has spent is at least this."""

@@ -17,21 +17,30 @@ from asahi_kernel.repositories import Repositories
 from asahi_kernel.repositories.records import EVERY, Shape, Where
 
 T = TypeVar("T", bound=Struct)
-_Undo: TypeAlias = list[tuple[dict[Any, Any], Any, Any]]
+_Undo: TypeAlias = list[tuple["_Table", Any, Any]]
 _ABSENT = object()
+
+
+class _Table(dict[Any, Any]):
+    """Rows by identity. `lasts` knows the last row of each org where nothing was taken away since: chains ask for it
+    with every entry."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lasts: dict[str, Any] = {}
 
 
 class MemoryRows:
     """Every shape's rows."""
 
     def __init__(self) -> None:
-        self._tables: dict[str, dict[Any, Any]] = {}
+        self._tables: dict[str, _Table] = {}
         self._numbers = count()
         self._turn = asyncio.Lock()
 
     def of(self, shape: Shape[T], undo: _Undo | None = None) -> MemoryRecords[T]:
         """The records of a shape; what is changed through them can be undone by `undo`."""
-        return MemoryRecords(shape, self._tables.setdefault(shape.table, {}), self._numbers, undo)
+        return MemoryRecords(shape, self._tables.setdefault(shape.table, _Table()), self._numbers, undo)
 
     @asynccontextmanager
     async def together(self) -> AsyncIterator[Repositories]:
@@ -42,6 +51,7 @@ class MemoryRows:
                 yield Repositories(_Block(self, undo))
             except BaseException:
                 for table, key, old in reversed(undo):
+                    table.lasts.clear()
                     if old is _ABSENT:
                         table.pop(key, None)
                     else:
@@ -61,7 +71,7 @@ class _Block:
 class MemoryRecords(Generic[T]):
     """One shape's rows, by identity. Nothing here waits, so each step is whole."""
 
-    def __init__(self, shape: Shape[T], table: dict[Any, T], numbers: count[int], undo: _Undo | None) -> None:
+    def __init__(self, shape: Shape[T], table: _Table, numbers: count[int], undo: _Undo | None) -> None:
         self._shape = shape
         self._table = table
         self._numbers = numbers
@@ -101,7 +111,11 @@ class MemoryRecords(Generic[T]):
         return len(found)
 
     async def find(self, org: str, where: Where, *, last: bool = True) -> T | None:
+        if last and not where and org in self._table.lasts:
+            return cast("T", self._table.lasts[org])
         found = await self.select(org, where, limit=1, newest=last)
+        if last and not where and found:
+            self._table.lasts[org] = found[0]
         return found[0] if found else None
 
     async def select(
@@ -154,6 +168,12 @@ class MemoryRecords(Generic[T]):
     def _set(self, key: Any, record: Any) -> None:
         if self._undo is not None:
             self._undo.append((self._table, key, self._table.get(key, _ABSENT)))
+        if record is _ABSENT or key in self._table:
+            self._table.lasts.clear()
+        else:
+            known = self._table.lasts.get(_org(record))
+            if known is not None and self._order(record) >= self._order(known):
+                self._table.lasts[_org(record)] = record
         if record is _ABSENT:
             self._table.pop(key, None)
         else:

@@ -13,8 +13,8 @@ import { Empty, Loaded } from "@/components/states";
 import { Table } from "@/components/table";
 import type { Breakdown, CostRow, Report, Savings } from "@/lib/answers";
 import { type Query, urlOf } from "@/lib/api";
-import { cn } from "@/lib/cn";
 import { useAnswer } from "@/lib/asking";
+import { cn } from "@/lib/cn";
 import { change as changeOf, compact, count, cut, money, share, time } from "@/lib/numbers";
 import { rangeQuery, useQueryState, useRange } from "@/lib/range";
 

@@ -85,13 +85,15 @@ def _entering(gateway: Gateway, desk: Desk) -> list[HTTPRouteHandler]:
         """Who asks, and what they may do."""
         return Response(_me(principal_of(request), await _session(gateway, desk, request)), headers=_FRESH)
 
-    @post("/auth/logout", opt={"permission": IDENTIFIED}, tags=["auth"], status_code=204)
-    async def logout(request: Request[Any, Any, Any]) -> Response[None]:
-        """End the login on the server, and take its cookie away."""
+    @post("/auth/logout", opt={"permission": IDENTIFIED}, tags=["auth"], status_code=200)
+    async def logout(request: Request[Any, Any, Any]) -> Response[dict[str, int]]:
+        """End the login on the server, and take its cookie away; how many were ended."""
         caller, session = caller_of(request.scope), await _session(gateway, desk, request)
+        ended = 0
         if session is not None:
-            await stored(gateway, desk.sessions.end(session.login, caller, by=principal_of(request)))
-        return Response(None, status_code=204, headers={"set-cookie": set_cookie(caller, None), **_FRESH})
+            ended += await stored(gateway, desk.sessions.end(session.login, caller, by=principal_of(request)))
+        headers = {"set-cookie": set_cookie(caller, None), **_FRESH}
+        return Response({"ended": ended}, status_code=200, headers=headers)
 
     return [providers, login, me, logout]
 

@@ -53,7 +53,12 @@ async def open_identifier(config: KeysConfig, gateway: Gateway) -> AsyncIterator
     if isinstance(desk, Desk):
         desk.open(issuer, identifier, sessions, config, lambda: tell(shared))
     async with AsyncExitStack() as stack:
-        if shared is not None:
+        if shared is None:
+            gateway.cautions.append(
+                f"a revoked key may be accepted for {config.identity_ttl_s:g} s by other workers: a counter on Redis "
+                "makes that one second"
+            )
+        else:
             await stack.enter_async_context(listening(shared, identifier.doubt, gateway))
         yield identifier
 

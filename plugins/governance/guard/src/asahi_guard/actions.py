@@ -14,11 +14,17 @@ if TYPE_CHECKING:
     from asahi_kernel.standing import Standing
 
 
+_ACTIONS: dict[str, Action] = {each: each for each in get_args(Action)}
+_HYGIENE: dict[str, InjectionAction] = {each: each for each in get_args(InjectionAction)}
+_NONE: frozenset[str] = frozenset()
+_CARDS = frozenset({"card"})
+
+
 class Treatment(Struct, frozen=True):
     """`action` is for everything found; kinds in `always` are redacted whatever it says, unless it says `block`."""
 
     action: Action
-    always: frozenset[str] = frozenset()
+    always: frozenset[str] = _NONE
 
     @property
     def redacted(self) -> tuple[str, ...]:
@@ -31,19 +37,17 @@ class Treatment(Struct, frozen=True):
 def treatment(standing: Standing) -> Treatment:
     """HIPAA refuses what it does not redact, CCPA and a profile with detection at least flag, PCI-DSS redacts cards."""
     wanted = standing.policy.pii_action or standing.preferences.privacy.pii_action
-    action: Action = (
-        next(each for each in get_args(Action) if each == wanted) if wanted in get_args(Action) else "block"
-    )
+    action: Action = _ACTIONS.get(wanted, "block")
     frameworks = standing.frameworks
     detects = standing.profile is not None and standing.profile.pii_detection_enabled
     if action == "off" and (detects or "ccpa" in frameworks):
         action = "flag"
     if "hipaa" in frameworks and action != "redact":
         action = "block"
-    return Treatment(action, frozenset({"card"}) if "pci_dss" in frameworks else frozenset())
+    return Treatment(action, _CARDS if "pci_dss" in frameworks else _NONE)
 
 
 def hygiene(standing: Standing) -> InjectionAction:
     """What is done about a prompt that scores as an injection. A word that nobody knows is the strictest one."""
     wanted = standing.policy.injection_action or standing.preferences.privacy.injection_action
-    return next((each for each in get_args(InjectionAction) if each == wanted), "block")
+    return _HYGIENE.get(wanted, "block")

@@ -30,7 +30,8 @@ _FOREIGN = frozenset({"user", "tool"})
 
 
 class Injection:
-    """`counts` says how often it found something since the start, over all orgs."""
+    """`counts` says how often it found something since the start, over all orgs; `gateway.shared["guard.injection"]`
+    too."""
 
     local = True
 
@@ -38,7 +39,7 @@ class Injection:
         self._gateway = gateway
         self._canaries = canaries
         self._threshold = threshold
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[str] = gateway.shared.setdefault("guard.injection", Counter())
 
     async def admit(self, request: Request, principal: Principal) -> Request:
         """Looks at what users, tools and documents say, not at the application's own instructions."""

@@ -16,6 +16,8 @@ _PATIENCE_S = 1.5
 
 async def standing_of(gateway: Gateway, org: str) -> Standing:
     """Raises `Unavailable` (503) when storage does not say in time and nothing is known of the org."""
+    if (standing := gateway.standings.fresh(org)) is not None:
+        return standing
     try:
         async with asyncio.timeout(_PATIENCE_S):
             return await gateway.standings.of(org)
