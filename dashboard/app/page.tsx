@@ -66,7 +66,7 @@ export default function Landing() {
             </li>
           </ul>
           <span className="ml-auto flex gap-2">
-            <Link href="/login/" className={buttonStyle()}>
+            <Link href="/login/" prefetch={false} className={buttonStyle()}>
               Log in
             </Link>
             <a href="#start" className={buttonStyle({ kind: "primary" })}>
@@ -87,7 +87,7 @@ export default function Landing() {
               cheapest model that is good enough, and writes down to the billionth of a dollar what that saved.
             </p>
             <p className="mt-8 flex flex-wrap gap-3">
-              <Link href="/dashboard/" className={buttonStyle({ kind: "primary" })}>
+              <Link href="/dashboard/" prefetch={false} className={buttonStyle({ kind: "primary" })}>
                 Open the dashboard <ArrowRightIcon aria-hidden="true" className="size-4" />
               </Link>
               <a href="#start" className={buttonStyle()}>
@@ -165,6 +165,7 @@ export default function Landing() {
             </h2>
             <Link
               href="/inference/"
+              prefetch={false}
               className="inline-flex min-h-10 items-center rounded-lg border-2 border-on-accent px-4 text-sm font-semibold outline-offset-4 focus-visible:outline-on-accent"
             >
               Try a prompt

@@ -203,6 +203,24 @@ class TestWork:
             sync_api.expect(page.get_by_role("button", name="Create key")).to_have_count(0)
 
 
+@pytest.mark.parametrize(
+    ("path", "most"), [("/", 160), ("/login/", 170), ("/governance/keys/", 200), ("/dashboard/", 340)]
+)
+def test_a_phone_loads_no_more_script_than_its_page_needs(browser, api, admin, path, most):
+    """In KB, packed; the sidebar, which loads pages ahead, is closed on a phone."""
+    state = admin.context.storage_state()
+    context = browser.new_context(base_url=api.url, viewport={"width": 360, "height": 800}, storage_state=state)
+    page, sizes = context.new_page(), {}
+    page.on("response", lambda answer: sizes.update({answer.url: int(answer.headers.get("content-length", 0))}))
+    page.goto(path)
+    page.wait_for_load_state("networkidle")
+    scripts = sum(size for url, size in sizes.items() if url.endswith(".js"))
+    styles = sum(size for url, size in sizes.items() if url.endswith(".css"))
+    context.close()
+    assert 50 < scripts / 1024 <= most
+    assert 0 < styles / 1024 <= 15
+
+
 class TestEverybody:
     def test_pages_have_no_barrier_no_error_and_ask_nobody_else(self, admin, api):
         """Every page at both widths and in both themes; the themes differ in colours alone."""
