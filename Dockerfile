@@ -1,10 +1,21 @@
-# Two stages: the locked dependencies and the packages are installed with uv, then only the environment is taken along.
+# Three stages: the dashboard's pages are built, the locked dependencies and the packages are installed with uv, then only
+# the environment is taken along.
+FROM node:20-slim AS pages
+WORKDIR /build
+COPY dashboard/package.json dashboard/package-lock.json ./
+RUN npm ci --no-audit --no-fund
+COPY dashboard ./
+ENV NEXT_TELEMETRY_DISABLED=1 NEXT_PUBLIC_BASE_PATH=/__asahi_base__ NEXT_PUBLIC_API_PREFIX=/__asahi_api__
+RUN npm run --silent build
+
 FROM python:3.12-slim AS builder
 RUN pip install --no-cache-dir uv==0.13.9
 WORKDIR /build
 COPY pyproject.toml uv.lock README.md LICENSE ./
 COPY asahi_kernel asahi_kernel
+COPY dashboard_api dashboard_api
 COPY plugins plugins
+COPY --from=pages /build/out dashboard_api/src/asahi_dashboard_api/_ui
 ENV UV_PROJECT_ENVIRONMENT=/opt/asahi UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1
 RUN uv sync --locked --no-dev --no-editable --extra all
 

@@ -5,7 +5,11 @@ ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
 export UV_SYSTEM_CERTS := 1
 endif
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format chaos-ledger chaos-outage bench lock clean
+# What the dashboard is built of. Its pages are part of the package, and ignored by git.
+PAGES := dashboard_api/src/asahi_dashboard_api/_ui
+PAGE_SOURCES := $(shell find dashboard -type f -not -path '*/node_modules/*' -not -path '*/.next/*' -not -path '*/out/*' -not -name next-env.d.ts -not -name openapi.json -not -name '*.tsbuildinfo' 2>/dev/null)
+NODE := $(shell command -v npm 2>/dev/null)
+.PHONY: help setup dashboard pages types run test check format chaos-ledger chaos-outage bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -17,7 +21,28 @@ setup: .venv/.ready ## install everything into .venv; afterwards .venv/bin/asahi
 	$(UV) sync --locked --all-packages --all-extras
 	@touch $@
 
-run: setup ## start the gateway on http://127.0.0.1:8000 (PORT and ASAHI_CONFIG are honoured)
+dashboard: $(PAGES)/index.html ## build the dashboard's pages into its package; needs Node.js 20 or newer
+
+dashboard/node_modules/.package-lock.json: dashboard/package-lock.json
+	cd dashboard && npm ci --no-audit --no-fund
+
+$(PAGES)/index.html: dashboard/node_modules/.package-lock.json $(PAGE_SOURCES)
+	cd dashboard && NEXT_TELEMETRY_DISABLED=1 ASAHI_BUILD_ID=$$(node -p "require('./package.json').version") NEXT_PUBLIC_BASE_PATH=/__asahi_base__ NEXT_PUBLIC_API_PREFIX=/__asahi_api__ npm run --silent build
+	rm -rf $(PAGES) && cp -r dashboard/out $(PAGES) && touch $@
+
+# Where Node.js is, the pages are built when they are stale; the API runs without them.
+pages:
+ifdef NODE
+	@$(MAKE) --no-print-directory dashboard || echo "the dashboard could not be built: the API runs without new pages"
+else
+	@test -e $(PAGES)/index.html || echo "no dashboard: install Node.js 20 and run make dashboard, or install a released wheel"
+endif
+
+types: setup dashboard/node_modules/.package-lock.json ## renew the dashboard's types from the contract
+	.venv/bin/python scripts/contract.py dashboard/openapi.json
+	cd dashboard && npm run --silent types
+
+run: setup pages ## start the gateway on http://127.0.0.1:8000 (PORT and ASAHI_CONFIG are honoured)
 	.venv/bin/asahi serve
 
 test: setup ## run every test, against real servers that the tests start themselves
@@ -47,4 +72,4 @@ lock: ## renew uv.lock
 	$(UV) lock
 
 clean: ## remove everything that can be made again
-	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache dist
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache dist dashboard/node_modules dashboard/.next dashboard/out $(PAGES)

@@ -21,6 +21,7 @@ from asahi_kernel.fingerprint import Salts
 from asahi_kernel.journal import Journal
 from asahi_kernel.learned import Learned
 from asahi_kernel.outlet import Outlet
+from asahi_kernel.pages import Pages
 from asahi_kernel.plugins import Plugins
 from asahi_kernel.prompt_cache import PromptCache
 from asahi_kernel.protocols import (
@@ -78,7 +79,7 @@ DEFAULT_RULES = (
 
 
 #: Services that run wherever they are installed; a table of their own configures them.
-DEFAULT_SERVICES = ("retention", "checkpoints", "audit", "alerts", "erasing")
+DEFAULT_SERVICES = ("retention", "checkpoints", "audit", "alerts", "erasing", "dashboard")
 
 #: What is left for detached work once the server has ended: its own drain is over by then.
 _LAST_S = 5.0
@@ -95,6 +96,8 @@ class Gateway:
     vault: Vault
     standings: Standings
     audit: AuditWriter
+    #: What stands in front of the API, set by a service while it is open.
+    pages: Pages | None = None
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -1,4 +1,4 @@
-"""The front: takes the inference paths straight to their exchange, everything else to Litestar."""
+"""The front: takes inference straight to its exchange, pages to who has them, everything else to Litestar."""
 
 from __future__ import annotations
 
@@ -35,10 +35,15 @@ class Front:
                 return
             send = answering
         exchange = self._exchanges.get(scope.get("path", ""))
-        if exchange is None:
-            await self.app(scope, receive, send)
-        else:
+        if exchange is not None:
             await exchange(scope, receive, send)
+            return
+        if self._gateway.pages is not None:
+            answering = await self._gateway.pages.screen(cast("dict[str, Any]", scope), send)
+            if answering is None:
+                return
+            send = answering
+        await self.app(scope, receive, send)
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A mistake in the configuration is told in its own words, not as a traceback."""

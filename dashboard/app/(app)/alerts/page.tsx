@@ -1,0 +1,218 @@
+"use client";
+
+import { CheckCircleIcon, ExclamationTriangleIcon, InformationCircleIcon } from "@heroicons/react/24/outline";
+import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { Badge, type Tone } from "@/components/badge";
+import { Button } from "@/components/button";
+import { Card } from "@/components/card";
+import { Curl } from "@/components/curl";
+import { Page } from "@/components/page";
+import { Empty, Loaded } from "@/components/states";
+import { useTell } from "@/components/toast";
+import { Updated } from "@/components/updated";
+import { Why } from "@/components/why";
+import type { Advice, Anomaly, Report } from "@/lib/answers";
+import { type ApiError, request } from "@/lib/api";
+import { useAnswer } from "@/lib/asking";
+import { cn } from "@/lib/cn";
+import { count, money, percent, time } from "@/lib/numbers";
+import { useQueryState } from "@/lib/range";
+import { useCan } from "@/lib/session";
+
+const TONES: Record<string, Tone> = {
+  critical: "bad",
+  high: "bad",
+  warning: "warn",
+  medium: "warn",
+  low: "note",
+  info: "note",
+};
+const TABS = { active: "Open", all: "All of 90 days", recommendations: "Recommendations" } as const;
+type Tab = keyof typeof TABS;
+
+export default function Alerts() {
+  const [asked, ask] = useQueryState();
+  const money = useCan("view_cost");
+  const wanted = asked.get("tab") ?? "active";
+  const tab = (wanted in TABS ? wanted : "active") as Tab;
+  const id = asked.get("id");
+  return (
+    <Page title="Alerts" note="What is unusual, and what would lower the bill.">
+      <nav aria-label="Alerts" className="flex flex-wrap gap-2">
+        {(Object.keys(TABS) as Tab[])
+          .filter((name) => name !== "recommendations" || money)
+          .map((name) => (
+            <button
+              key={name}
+              type="button"
+              aria-current={tab === name ? "page" : undefined}
+              className={cn(
+                "min-h-10 rounded-full border px-4 text-sm font-medium",
+                tab === name ? "border-accent-ink bg-accent-soft text-accent-ink" : "border-control bg-card",
+              )}
+              onClick={() => ask({ tab: name })}
+            >
+              {TABS[name]}
+            </button>
+          ))}
+      </nav>
+      {tab === "recommendations" ? <Recommendations open={(next) => ask({ id: next })} /> : <Anomalies state={tab} />}
+      <Why id={id} close={() => ask({ id: null })} />
+    </Page>
+  );
+}
+
+function Anomalies({ state }: { state: "active" | "all" }) {
+  const query = { state, limit: 100 };
+  const found = useAnswer<Report<Anomaly[]>>("/analytics/anomalies", { query }, { every: 30_000 });
+  return (
+    <Card
+      title={state === "active" ? "Open alerts" : "Alerts of 90 days"}
+      actions={
+        <>
+          <Updated at={found.dataUpdatedAt} />
+          <Curl path="/analytics/anomalies" call={{ query }} />
+        </>
+      }
+    >
+      <Loaded
+        query={found}
+        height="min-h-48"
+        isEmpty={({ data }) => data.length === 0}
+        empty={
+          <Empty title="Nothing unusual">
+            <span className="inline-flex items-center gap-2">
+              <CheckCircleIcon aria-hidden="true" className="size-5 text-good" />
+              Costs, latency, errors and hit rates are looked at every minute.
+            </span>
+          </Empty>
+        }
+      >
+        {({ data }) => (
+          <ul className="space-y-3">
+            {data.map((alert) => (
+              <Alert key={alert.id} alert={alert} />
+            ))}
+          </ul>
+        )}
+      </Loaded>
+    </Card>
+  );
+}
+
+function Alert({ alert }: { alert: Anomaly }) {
+  const manages = useCan("manage_policy");
+  const tell = useTell();
+  const client = useQueryClient();
+  const acknowledge = useMutation<void, ApiError>({
+    mutationFn: () =>
+      request("POST", "/analytics/anomalies/{alert_id}/acknowledge", { params: { alert_id: alert.id } }),
+    onSuccess: async () => {
+      tell("Acknowledged");
+      await client.invalidateQueries({ queryKey: ["/analytics/anomalies"] });
+    },
+    onError: (error) => tell(error.message, "bad"),
+  });
+  const tone = TONES[alert.severity.toLowerCase()] ?? "plain";
+  const Icon = tone === "note" || tone === "plain" ? InformationCircleIcon : ExclamationTriangleIcon;
+  return (
+    <li className="rounded-lg border border-line p-4 text-sm">
+      <p className="flex flex-wrap items-center gap-2">
+        <Badge tone={tone}>
+          <Icon aria-hidden="true" className="size-4" />
+          {alert.severity}
+        </Badge>
+        <Badge>{alert.state}</Badge>
+        <span className="text-muted">{alert.anomaly_type.replaceAll("_", " ")}</span>
+      </p>
+      <p className="mt-2 text-base font-medium">{alert.message}</p>
+      <p className="tabular mt-1 text-muted">
+        {alert.current_value !== null &&
+          `${figure(alert.current_value)} now, ${figure(alert.expected_value)} expected. `}
+        {alert.deviation_pct !== null && `${percent(alert.deviation_pct, 0)} off. `}
+        Since {time(alert.detected_at)}
+        {alert.resolved_at && `, resolved ${time(alert.resolved_at)}`}
+        {alert.acknowledged_at && `, acknowledged ${time(alert.acknowledged_at)} by ${alert.acknowledged_by}`}.
+      </p>
+      {manages && alert.state === "active" && (
+        <div className="mt-3 flex flex-wrap gap-2">
+          <Button disabled={acknowledge.isPending} onClick={() => acknowledge.mutate()}>
+            {acknowledge.isPending ? "Acknowledging…" : "Acknowledge"}
+          </Button>
+          <Curl
+            method="POST"
+            path="/analytics/anomalies/{alert_id}/acknowledge"
+            call={{ params: { alert_id: alert.id } }}
+          />
+        </div>
+      )}
+    </li>
+  );
+}
+
+function figure(value: number | null): string {
+  return value === null ? "–" : value.toLocaleString(undefined, { maximumSignificantDigits: 4 });
+}
+
+function Recommendations({ open }: { open: (id: string) => void }) {
+  const found = useAnswer<Report<Advice[]>>("/analytics/recommendations");
+  return (
+    <Card
+      title="Recommendations"
+      note="Each estimate is replayed on the organisation's own last seven days, for 30 days, with its 95 % interval."
+      actions={<Curl path="/analytics/recommendations" />}
+    >
+      <Loaded
+        query={found}
+        height="min-h-48"
+        isEmpty={({ data }) => data.length === 0}
+        empty={
+          <Empty title="Nothing to recommend">
+            It takes ten requests within seven days, and a condition that holds.
+          </Empty>
+        }
+      >
+        {({ data }) => (
+          <ul className="space-y-3">
+            {data.map((advice) => (
+              <li key={advice.id} className="rounded-lg border border-line p-4 text-sm">
+                <p className="flex flex-wrap items-center gap-2">
+                  <Badge tone={TONES[advice.priority]}>{advice.priority}</Badge>
+                  <Badge>{advice.category}</Badge>
+                  <span className="tabular font-medium">
+                    {advice.estimated_savings === null
+                      ? "cannot be estimated"
+                      : `about ${money(advice.estimated_savings)} a month`}
+                    {advice.interval && ` (${money(advice.interval[0])} to ${money(advice.interval[1])})`}
+                  </span>
+                </p>
+                <p className="mt-2 text-base font-medium first-letter:uppercase">{advice.title}</p>
+                <p className="mt-1 text-muted first-letter:uppercase">{advice.description}.</p>
+                <p className="mt-1 first-letter:uppercase">
+                  <strong>What to do:</strong> {advice.action}.
+                </p>
+                <details className="mt-2 text-muted">
+                  <summary className="min-h-6">Evidence: {count(advice.evidence.requests)} requests</summary>
+                  <p className="mt-1">How it was estimated: {advice.evidence.basis}.</p>
+                  <ul className="mt-1 flex flex-wrap gap-2">
+                    {advice.evidence.request_ids.map((id) => (
+                      <li key={id}>
+                        <button
+                          type="button"
+                          className="min-h-6 break-all font-mono text-xs text-accent-ink underline"
+                          onClick={() => open(id)}
+                        >
+                          {id}
+                        </button>
+                      </li>
+                    ))}
+                  </ul>
+                </details>
+              </li>
+            ))}
+          </ul>
+        )}
+      </Loaded>
+    </Card>
+  );
+}

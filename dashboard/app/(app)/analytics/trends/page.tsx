@@ -1,0 +1,139 @@
+"use client";
+
+import { Card } from "@/components/card";
+import { Lines } from "@/components/charts";
+import { Curl } from "@/components/curl";
+import { Choice } from "@/components/field";
+import { Page } from "@/components/page";
+import { RangePicker } from "@/components/rangepicker";
+import { Empty, Loaded } from "@/components/states";
+import { Updated } from "@/components/updated";
+import type { Report, TrendPoint } from "@/lib/answers";
+import { useAnswer } from "@/lib/asking";
+import { compact, milliseconds, money, quality, share } from "@/lib/numbers";
+import { rangeQuery, useQueryState, useRange } from "@/lib/range";
+import { useCan } from "@/lib/session";
+
+type Format = (value: number | null | undefined) => string;
+
+const METRICS: Record<string, [string, Format]> = {
+  cost: ["Cost", (value) => money(value, "–")],
+  saved: ["Saved", (value) => money(value, "–")],
+  requests: ["Requests", compact],
+  latency: ["Latency", milliseconds],
+  cache_hit_rate: ["Cache hit rate", (value) => share(value, 0)],
+  errors: ["Errors", compact],
+  tokens: ["Tokens", compact],
+  quality: ["Quality of 5", quality],
+};
+const MONEY = new Set(["cost", "saved"]);
+const SPLITS = 6;
+
+export default function Trends() {
+  const [range, change] = useRange();
+  const [asked, ask] = useQueryState();
+  const paid = useCan("view_cost");
+  const options = Object.fromEntries(
+    Object.entries(METRICS)
+      .filter(([name]) => paid || !MONEY.has(name))
+      .map(([name, [shown]]) => [name, shown]),
+  );
+  const wanted = asked.get("metric") ?? "";
+  const metric = wanted in options ? wanted : paid ? "cost" : "requests";
+  const split = asked.get("split") ?? "";
+  const intervals = asked.get("points") ?? "48";
+  const bounds = rangeQuery(range);
+  const query = {
+    ...(bounds.period ? windowOf(String(bounds.period)) : bounds),
+    tz: range.tz,
+    metric,
+    intervals,
+    split_by: split,
+  };
+  const found = useAnswer<Report<TrendPoint[]>>("/analytics/trends", { query }, { every: 30_000 });
+  const [name, format] = METRICS[metric] ?? ["", compact];
+  return (
+    <Page
+      title="Trends"
+      actions={
+        <>
+          <Updated at={found.dataUpdatedAt} />
+          <RangePicker range={range} change={change} />
+        </>
+      }
+    >
+      <Card title={`${name} over time`} actions={<Curl path="/analytics/trends" call={{ query }} />}>
+        <div className="mb-4 flex flex-wrap gap-3">
+          <Choice
+            label="Figure"
+            className="w-full sm:w-44"
+            value={metric}
+            options={options}
+            change={(next) => ask({ metric: next })}
+          />
+          <Choice
+            label="Split by"
+            className="w-full sm:w-44"
+            value={split}
+            options={{ "": "nothing", model: "Model", tier: "Cache tier" }}
+            change={(next) => ask({ split: next })}
+          />
+          <Choice
+            label="Points of at most"
+            className="w-full sm:w-44"
+            value={intervals}
+            options={{ "12": "12", "24": "24", "48": "48", "100": "100", "200": "200" }}
+            change={(next) => ask({ points: next })}
+          />
+        </div>
+        <Loaded query={found} height="min-h-80">
+          {({ data }) => <Chart data={data} metric={metric} name={name} format={format} split={split !== ""} />}
+        </Loaded>
+      </Card>
+    </Page>
+  );
+}
+
+/** The range as two times, so that the number of points is the reader's. Its end is a whole minute. */
+function windowOf(period: string) {
+  const days = { day: 1, week: 7, month: 30 }[period] ?? 7;
+  const end = Math.floor(Date.now() / 60_000) * 60_000 + 60_000;
+  return { from: new Date(end - days * 86_400_000).toISOString(), to: new Date(end).toISOString() };
+}
+
+function Chart({
+  data,
+  metric,
+  name,
+  format,
+  split,
+}: {
+  data: TrendPoint[];
+  metric: string;
+  name: string;
+  format: Format;
+  split: boolean;
+}) {
+  if (!data.some((point) => point.value)) return <Empty title={`No ${name.toLowerCase()} in this range`} />;
+  const points = data.map(({ by, timestamp, ...rest }) => ({ at: timestamp, ...rest, ...by }));
+  const sums = new Map<string, number>();
+  for (const point of data) {
+    for (const [each, value] of Object.entries(point.by ?? {})) sums.set(each, (sums.get(each) ?? 0) + (value ?? 0));
+  }
+  const names = [...sums].sort((one, two) => two[1] - one[1]).map(([each]) => each);
+  const series = split
+    ? names.slice(0, SPLITS).map((each) => ({ key: each, name: each }))
+    : metric === "latency"
+      ? ["p50", "p95", "p99"].map((each) => ({ key: each, name: each }))
+      : [{ key: "value", name }];
+  return (
+    <>
+      <Lines title={`${name} over time`} data={points} series={series} format={format} />
+      {split && names.length > SPLITS && (
+        <p className="mt-2 text-xs text-muted">
+          The {SPLITS} largest of {names.length} are drawn; the export of the report has all.
+        </p>
+      )}
+    </>
+  );
+}

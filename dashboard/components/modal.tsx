@@ -1,0 +1,123 @@
+"use client";
+
+import { XMarkIcon } from "@heroicons/react/24/outline";
+import { Dialog } from "radix-ui";
+import { type ReactNode, useRef, useState } from "react";
+import { cn } from "@/lib/cn";
+import { Button } from "./button";
+import { Field, input } from "./field";
+
+/** A window over the page: in its middle, or as a drawer at its right edge. */
+export function Modal({
+  open,
+  close,
+  title,
+  note,
+  drawer = false,
+  children,
+}: {
+  open: boolean;
+  close: () => void;
+  title: ReactNode;
+  note?: ReactNode;
+  drawer?: boolean;
+  children: ReactNode;
+}) {
+  const opener = useRef<Element | null>(null);
+  return (
+    <Dialog.Root open={open} onOpenChange={(next) => !next && close()}>
+      <Dialog.Portal>
+        <Dialog.Overlay className="fixed inset-0 z-40 bg-black/50" />
+        <Dialog.Content
+          aria-describedby={undefined}
+          onOpenAutoFocus={() => {
+            opener.current = document.activeElement;
+          }}
+          onCloseAutoFocus={(event) => {
+            event.preventDefault();
+            if (opener.current instanceof HTMLElement) opener.current.focus();
+          }}
+          className={cn(
+            "fixed z-50 overflow-y-auto border border-line bg-card text-ink shadow-xl outline-none",
+            drawer
+              ? "inset-y-0 right-0 w-full max-w-2xl p-4 sm:p-6"
+              : "left-1/2 top-1/2 max-h-[90dvh] w-[calc(100%-2rem)] max-w-lg -translate-x-1/2 -translate-y-1/2 rounded-xl p-5",
+          )}
+        >
+          <div className="mb-4 flex items-start justify-between gap-3">
+            <div className="min-w-0">
+              <Dialog.Title className="text-lg font-semibold">{title}</Dialog.Title>
+              {note && <div className="mt-0.5 text-sm text-muted">{note}</div>}
+            </div>
+            <Dialog.Close asChild>
+              <Button kind="quiet" size="icon" aria-label="Close">
+                <XMarkIcon aria-hidden="true" className="size-5" />
+              </Button>
+            </Dialog.Close>
+          </div>
+          {children}
+        </Dialog.Content>
+      </Dialog.Portal>
+    </Dialog.Root>
+  );
+}
+
+/** Asks before what cannot be undone; with `typed` the reader writes that word first. */
+export function Confirm({
+  open,
+  close,
+  title,
+  verb,
+  typed,
+  busy,
+  run,
+  children,
+}: {
+  open: boolean;
+  close: () => void;
+  title: string;
+  verb: string;
+  typed?: string;
+  busy: boolean;
+  run: () => void;
+  children: ReactNode;
+}) {
+  const [text, setText] = useState("");
+  const leave = () => {
+    setText("");
+    close();
+  };
+  return (
+    <Modal open={open} close={leave} title={title}>
+      <form
+        className="space-y-4"
+        onSubmit={(event) => {
+          event.preventDefault();
+          setText("");
+          run();
+        }}
+      >
+        <div className="text-sm text-muted">{children}</div>
+        {typed && (
+          <Field label={`Type ${typed} to go on`}>
+            {(id) => (
+              <input
+                id={id}
+                className={input}
+                value={text}
+                autoComplete="off"
+                onChange={(event) => setText(event.target.value)}
+              />
+            )}
+          </Field>
+        )}
+        <div className="flex flex-wrap justify-end gap-2">
+          <Button onClick={leave}>Cancel</Button>
+          <Button type="submit" kind="danger" disabled={busy || (typed !== undefined && text !== typed)}>
+            {busy ? "Working…" : verb}
+          </Button>
+        </div>
+      </form>
+    </Modal>
+  );
+}
