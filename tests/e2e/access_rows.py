@@ -45,6 +45,7 @@ ROWS: dict[tuple[str, str], Row] = {
     ("GET", "/governance/tenants/{org:str}"): Row("view_metrics", foreign="org"),
     ("PATCH", "/governance/tenants/{org:str}"): Row("manage_users", operator=True, foreign="org"),
     ("DELETE", "/governance/tenants/{org:str}"): Row("manage_users", operator=True, foreign="org"),
+    ("GET", "/governance/data-export"): Row("manage_users"),
     ("POST", "/governance/erasure"): Row("manage_users"),
     ("GET", "/governance/erasure/{erasure_id:str}"): Row("manage_users", foreign="erasure"),
     ("GET", "/settings"): Row("view_metrics"),
