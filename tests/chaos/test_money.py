@@ -37,7 +37,7 @@ class Budget:
 
 
 def budgeted(budget, tree, **kinds):
-    return gateway_of({"governance": {"policies": ["budget"]}, **tree}, policies=("budget", budget), **kinds)
+    return gateway_of({"governance": {"policies": ["purse"]}, **tree}, policies=("purse", budget), **kinds)
 
 
 async def test_a_stream_that_the_drain_cuts_is_still_paid_for():

@@ -125,7 +125,9 @@ class Place:
             assert saved.status_code == 200, saved.text
         alert(self.gateway, "globex", "cost", "cost", HIDDEN, alert_id="1" * 26)
         await self.gateway.drain(5)
+        erasure = await self.ask(key, "POST", "/governance/erasure", {"user_id": "nobody"})
         self.foreign = {
+            "erasure": erasure.json()["erasure_id"],
             "budget": made.json()["budget_id"],
             "alert": "1" * 26,
             "request": answer.headers["x-asahi-request-id"],
@@ -166,7 +168,7 @@ def opens(row, permissions):
 async def test_every_cell_of_the_matrix_is_as_written(place):
     """AU-1: routes, roles and scopes. The objects that are asked for do not exist: who is let in gets 404."""
     absent = {"key": "A" * 12, "session": "0" * 16, "org": "nobody", "entry": "none", "request": "0" * 26, None: "none"}
-    absent |= {"budget": "0" * 26, "alert": "0" * 26}
+    absent |= dict.fromkeys(("budget", "alert", "erasure"), "0" * 26)
     wrong, count = [], 0
     for org, (role, scope) in itertools.product(("acme", "default"), CELLS):
         key = await place.key(org, role, scope)

@@ -123,3 +123,18 @@ async def test_preferences_are_those_that_were_kept(kept):
 def test_a_group_that_cannot_be_read_is_at_its_defaults():
     found = read({"cache": {"no_such_key": 1}, "privacy": {"pii_action": "block"}})
     assert (found.cache, found.privacy.pii_action) == (Caching(), "block")
+
+
+async def test_a_frozen_storage_keeps_nobody_waiting_for_what_is_known(kept):
+    storage, standings, clock = kept
+    await save(storage, blocked_models=("m",))
+    await standings.of("acme")
+
+    async def frozen(org, version=None):
+        await asyncio.sleep(60)
+
+    storage.repositories.policies.get_policy = frozen
+    clock.now += 5
+    for _ in range(3):
+        async with asyncio.timeout(0.9):
+            assert (await standings.of("acme")).policy.blocked_models == ("m",)

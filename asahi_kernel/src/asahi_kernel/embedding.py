@@ -26,6 +26,7 @@ from asahi_kernel.records import Lookup
 from asahi_kernel.routing import judge
 from asahi_kernel.settlement import settle_embeddings, settle_failure
 from asahi_kernel.types import Candidate, Completion, Embedded, Hit, Message, Request, Usage
+from asahi_kernel.wanting import keeps_exact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -129,7 +130,7 @@ class _Work:
 
     async def recall(self) -> None:
         """The exact cache fails open. A cached vector of another length than the others is none."""
-        if self._request.terms.cache == "off":
+        if self._request.terms.cache == "off" or not keeps_exact(self._gateway, self._principal.org):
             self._trace.cache_status = "bypass"
             return
         salt = self._gateway.salts.of(self._principal.org)

@@ -51,6 +51,7 @@ from asahi_kernel.resilience.breaker import Breaker
 from asahi_kernel.resilience.early import EarlyRefresh
 from asahi_kernel.resilience.flights import Flights
 from asahi_kernel.resilience.retry import RetryBudget
+from asahi_kernel.rooting import establish
 from asahi_kernel.settings import Credential, Resilience, Settings, Table
 from asahi_kernel.standing import Standings
 from asahi_kernel.tiers import ClaimingTier, ForewarnedTier, GuardedTier, StepwiseTier
@@ -78,7 +79,7 @@ DEFAULT_RULES = (
 
 
 #: Services that run wherever they are installed; a table of their own configures them.
-DEFAULT_SERVICES = ("retention", "checkpoints", "audit", "alerts", "dashboard")
+DEFAULT_SERVICES = ("retention", "checkpoints", "audit", "alerts", "erasing", "dashboard")
 
 #: What is left for detached work once the server has ended: its own drain is over by then.
 _LAST_S = 5.0
@@ -181,9 +182,10 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         opener = _Opener(gateway, plugins, stack)
         storage = storage_of(settings, plugins)
         gateway.vault = _vault(settings, storage)
+        gateway.storage = await opener.one("storages", "storage", storage)
+        await establish(gateway.vault, gateway.storage, settings.encryption)
         gateway.salts = Salts(gateway.vault.derive("cache"))
         gateway.holdout_key = gateway.vault.derive("holdout")
-        gateway.storage = await opener.one("storages", "storage", storage)
         gateway.standings = Standings(gateway.storage, settings.governance.default_policy, gateway.faults)
         gateway.audit = AuditWriter(gateway.storage, gateway.faults)
         gateway.counter = await opener.one("counters", "counter", settings.counter)
@@ -238,6 +240,7 @@ async def storing(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Storage]:
         storage = storage_of(gateway.settings, plugins)
         gateway.vault = _vault(gateway.settings, storage)
         gateway.storage = await _Opener(gateway, plugins, stack).one("storages", "storage", storage)
+        await establish(gateway.vault, gateway.storage, gateway.settings.encryption)
         yield gateway.storage
 
 
@@ -249,8 +252,10 @@ async def tending(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         opener = _Opener(gateway, plugins, stack)
         storage = storage_of(settings, plugins)
         gateway.vault = _vault(settings, storage)
-        gateway.salts = Salts(gateway.vault.derive("cache"))
         gateway.storage = await opener.one("storages", "storage", storage)
+        await establish(gateway.vault, gateway.storage, settings.encryption)
+        gateway.salts = Salts(gateway.vault.derive("cache"))
+        gateway.standings = Standings(gateway.storage, settings.governance.default_policy, gateway.faults)
         await _open_stores(gateway, opener)
         await _open_tiers(gateway, opener)
         gateway.upstreams = await opener.upstreams()

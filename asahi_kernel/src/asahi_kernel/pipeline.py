@@ -23,6 +23,7 @@ from asahi_kernel.screening import screened
 from asahi_kernel.settlement import foresee, settle, settle_failure
 from asahi_kernel.stepping import Unfinished, Walk
 from asahi_kernel.types import Completion, Hit, Request
+from asahi_kernel.wanting import in_mode, keeps_exact
 
 if TYPE_CHECKING:
     from asahi_kernel.answer import Answer
@@ -107,6 +108,7 @@ async def admit(gateway: Gateway, request: Request, principal: Principal, trace:
             request = sound(f"policy {name!r}", await work, Request)
     for note in request.terms.notes:
         trace.warn(note)
+    request = in_mode(gateway, request, principal)
     trace.mark("admission")
     return request
 
@@ -238,7 +240,10 @@ async def remember(
     if gateway.cleared.get(principal.org, 0.0) > trace.started:
         return
     key = trace.key or fingerprint(request, gateway.salts.of(principal.org))
+    exact = keeps_exact(gateway, principal.org)
     for name, tier in gateway.tiers.items():
+        if name in gateway.exact_tiers and not exact:
+            continue
         breaker = gateway.tier_breakers[name]
         if not breaker.enter():
             continue
@@ -264,8 +269,12 @@ def cacheable(request: Request, completion: Completion, trace: Trace) -> bool:
 
 
 async def _ask(gateway: Gateway, request: Request, principal: Principal, trace: Trace) -> Hit | None:
+    exact = keeps_exact(gateway, principal.org)
     for position, (name, tier) in enumerate(gateway.tiers.items(), 1):
         if tier is gateway.stepwise:
+            continue
+        if name in gateway.exact_tiers and not exact:
+            trace.lookups.append(Lookup(tier=position, asked=False, reason="switched off in the settings"))
             continue
         breaker = gateway.tier_breakers[name]
         if not breaker.enter():

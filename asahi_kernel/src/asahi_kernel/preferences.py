@@ -97,6 +97,11 @@ def read(body: Mapping[str, Any]) -> Preferences:
     )
 
 
+def said(body: Mapping[str, Any]) -> frozenset[str]:
+    """The keys that stand in what was kept, as `group.key`."""
+    return frozenset(f"{group}.{key}" for group, keys in body.items() for key in keys)
+
+
 def _group(body: Mapping[str, Any], name: str, kind: type[T]) -> T:
     try:
         return msgspec.convert(body.get(name, {}), kind)

@@ -8,14 +8,14 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import Struct
 
 from asahi_kernel import preferences
 from asahi_kernel.errors import Unavailable
 from asahi_kernel.money import nano
-from asahi_kernel.preferences import Preferences
+from asahi_kernel.preferences import Preferences, TaskNeed
 from asahi_kernel.repositories import Governing
 from asahi_kernel.repositories.rules import OrgPolicy
 
@@ -25,12 +25,15 @@ if TYPE_CHECKING:
     from asahi_kernel.settings import DefaultPolicy
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 #: A change is in force on every worker within this time; past half of it a standing is looked up beside the request.
 _FRESH_S = 1.0
 #: How long a standing is believed while storage is away.
 _KEPT_S = 300.0
 _STORAGE_S = 2.0
+#: A frozen storage keeps nobody waiting longer than this for what is known already.
+_WAIT_S = 0.25
 _ORGS = 10_000
 #: Frameworks under which every inference is in the audit log.
 AUDITED = frozenset({"hipaa", "soc2"})
@@ -39,14 +42,25 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 class Standing(Struct, frozen=True, kw_only=True):
     """`policy` is the operator's default where the org has none; that one has version 0. `preferences_version` is 0
-    while the org has never said any: then what the file says holds."""
+    while the org has never said any: then what the file says holds. `said` names the keys it has set itself."""
 
     org: str
     policy: OrgPolicy
     profile: ComplianceProfile | None = None
     preferences: Preferences = Preferences()
     preferences_version: int = 0
+    said: frozenset[str] = frozenset()
     tenant: Tenant | None = None
+
+    def need(self, task: str) -> TaskNeed:
+        """What the org asks of a task where its caller says nothing: its own word on the task, else its policy's
+        default, else that of its preferences."""
+        own = self.preferences.routing.task_overrides.get(task, TaskNeed())
+        policy, wanted = self.policy, self.preferences.routing
+        return TaskNeed(
+            quality=_first(own.quality, policy.default_quality_threshold, wanted.default_quality_threshold),
+            latency_ms=_first(own.latency_ms, policy.default_latency_budget_ms, wanted.default_latency_budget_ms),
+        )
 
     @property
     def frameworks(self) -> tuple[str, ...]:
@@ -95,8 +109,10 @@ class Standings:
             return await self._look(org)
         if age >= _FRESH_S and not known.failing:
             try:
-                return await self._look(org)
-            except Unavailable:
+                async with asyncio.timeout(_WAIT_S):
+                    return await self._look(org)
+            except (Unavailable, TimeoutError):
+                known.failing = True
                 return known.standing
         if age >= _FRESH_S / 2:
             self._start(org)
@@ -156,6 +172,7 @@ class Standings:
             profile=profile,
             preferences=preferences.read(wanted.body) if wanted is not None else Preferences(),
             preferences_version=wanted.version if wanted is not None else 0,
+            said=preferences.said(wanted.body) if wanted is not None else frozenset(),
             tenant=tenant,
         )
         self._known[org] = _Known(standing, began)
@@ -183,6 +200,10 @@ class Standings:
             max_requests_per_minute=given.max_requests_per_minute,
             max_tokens_per_minute=given.max_tokens_per_minute,
         )
+
+
+def _first(*found: T | None) -> T | None:
+    return next((each for each in found if each is not None), None)
 
 
 def _nano(dollars: float | None) -> int | None:

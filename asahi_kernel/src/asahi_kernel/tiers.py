@@ -119,6 +119,13 @@ class StepwiseTier(CacheTier, Protocol):
     async def keep(self, step: Step, principal: Principal, result: Completion) -> None: ...
 
 
+@runtime_checkable
+class ScrubbingTier(Protocol):
+    """A tier that keeps files: `scrub` takes out of them what was forgotten before."""
+
+    async def scrub(self) -> None: ...
+
+
 class Precision(Protocol):
     """How often a tier was wrong on one task: `false_hits` of `labelled_hits` served answers that were looked at again.
     `state` is `breached` where the bound `max_error_rate` is not kept."""

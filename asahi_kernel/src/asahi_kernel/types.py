@@ -114,11 +114,13 @@ class Terms(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What the caller wants of the answer without shaping it: bounds, preferences, labels. Never part of a cache key.
 
     `cost_budget` is in nano-dollars for this request, `latency_budget_ms` bounds the predicted time to first token.
-    `baseline` is the model that the caller named although Asahi may choose another. The last two are the policies': a
-    tier keeps nothing of the question unless `keep_prompt`, and `notes` become warnings of the event.
+    `baseline` is the model that the caller named although Asahi may choose another. `undecided` means that the caller
+    said nothing of the mode. The last two are the policies': a tier keeps nothing of the question unless `keep_prompt`,
+    and `notes` become warnings of the event.
     """
 
     mode: Mode = "autopilot"
+    undecided: bool = False
     quality_threshold: float | None = None
     latency_budget_ms: int | None = None
     baseline: str | None = None

@@ -42,7 +42,26 @@ class Vault:
     def __init__(self, keys: Mapping[str, bytes], *, configured: bool = True) -> None:
         self._keys = dict(keys)
         self._first = next(iter(self._keys))
+        self._root = self._keys[self._first]
         self.configured = configured
+
+    @property
+    def key_id(self) -> str:
+        """The key that seals."""
+        return self._first
+
+    @property
+    def root(self) -> bytes:
+        """What other secrets are derived from. It stays when the key that seals is exchanged."""
+        return self._root
+
+    def take_root(self, root: bytes) -> None:
+        """Derive from this from now on."""
+        self._root = root
+
+    def marks(self) -> list[bytes]:
+        """How a value begins that was sealed under each key, the one that seals first."""
+        return [bytes((_VERSION, len(name))) + name.encode() for name in self._keys]
 
     def seal(self, org: str, table: str, column: str, row: str, value: bytes) -> bytes:
         """The value, sealed for one place."""
@@ -69,8 +88,8 @@ class Vault:
             raise Unsealable("a stored value was changed, or stands in another place than it was sealed for") from None
 
     def derive(self, purpose: str) -> bytes:
-        """32 bytes for another purpose, such as cache keys: an HMAC-SHA-256 under the first key."""
-        return hmac.digest(self._keys[self._first], b"asahi " + purpose.encode(), hashlib.sha256)
+        """32 bytes for another purpose, such as cache keys: an HMAC-SHA-256 under the root."""
+        return hmac.digest(self._root, b"asahi " + purpose.encode(), hashlib.sha256)
 
 
 def ephemeral() -> Vault:

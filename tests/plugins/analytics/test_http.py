@@ -41,6 +41,7 @@ def world():
     tree = {
         "auth": {"type": "static", "keys": keys},
         "storage": "memory",
+        "api": {"rate_limit_per_minute": 0},
         "providers": {"mock": {"latency_share": 0}},
         "encryption": {"key": "0123456789abcdef" * 4},
     }

@@ -117,3 +117,39 @@ async def test_a_dead_storage_refuses_who_is_bound_and_charges_later_what_it_mis
         ask = Ask(budget_id=kept.budget_id, window_start=start_of("day", datetime.now(UTC)), limit=None)
         (window,) = await leases.windows("here", [ask])
         assert (window.spent, window.held) == (DOLLAR // 2, 0)
+
+
+async def test_while_storage_is_away_a_worker_has_a_slice_of_the_limit_which_is_charged_later(tmp_path: Path) -> None:
+    """D8: what may be overspent is 2 % of the limit for each worker; nothing of it is forgotten."""
+    tree = {
+        "storage": {"type": "sqlite", "path": str(tmp_path / "asahi.db")},
+        "journal": {"dir": str(tmp_path / "journal"), "mode": "memory"},
+        "encryption": {"key": "0123456789abcdef" * 4},
+    }
+    async with limited("budget", **tree) as gateway:
+        kept = await allot(gateway, 5 * DOLLAR)
+        policy, budgets = gateway.policies["budget"], gateway.storage.budgets
+        leases = gateway.shared["limits.leases"]
+        await policy.admit(ASK, HERE)
+        await policy.reserve("one", HERE, DOLLAR)
+        await policy.settle("one", HERE, 3 * DOLLAR)
+        working = budgets.settle, budgets.reserve, budgets.expire
+
+        async def dead(*given):
+            raise OSError("away")
+
+        budgets.settle = budgets.reserve = budgets.expire = dead
+        leases._answered -= 10
+        got = await asyncio.gather(
+            *[policy.reserve(f"r{number}", HERE, DOLLAR // 100) for number in range(30)], return_exceptions=True
+        )
+        assert [type(each) for each in got].count(Unavailable) == 20
+        for number, each in enumerate(got):
+            if each is None:
+                await policy.settle(f"r{number}", HERE, DOLLAR // 100)
+        budgets.settle, budgets.reserve, budgets.expire = working
+        for _ in range(2):
+            await leases.sweep()
+        ask = Ask(budget_id=kept.budget_id, window_start=start_of("day", datetime.now(UTC)), limit=None)
+        (window,) = await leases.windows("here", [ask])
+        assert (window.spent, window.held) == (3 * DOLLAR + DOLLAR // 10, 0)

@@ -56,6 +56,7 @@ TABLES = {
     "agent_outputs",
     "swarm_runs",
     "agent_profiles",
+    "erasures",
 }
 IDS = tuple(module.ID for module in ALL)
 
@@ -124,8 +125,8 @@ async def test_data_survives_what_does_not_concern_it(config: StorageConfig) -> 
     async with opened(config) as storage:
         await storage.books.post(posted)
     engine = engine_for(config)
-    assert await migrating.downgrade(engine, 2) == ("0003", "0002")
-    assert (await migrating.status(engine)).pending == ("0002", "0003")
+    assert await migrating.downgrade(engine, 3) == ("0004", "0003", "0002")
+    assert (await migrating.status(engine)).pending == ("0002", "0003", "0004")
     async with opened(config) as storage:
         await assert_books_are_whole(storage, "here", posted)
 

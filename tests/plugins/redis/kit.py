@@ -12,6 +12,7 @@ from uuid import uuid4
 from asahi_kernel import Secret
 from asahi_kernel.gateway import Gateway
 from asahi_kernel.settings import Cache, Settings
+from asahi_kernel.standing import Standings
 from asahi_kernel.vault import Vault
 from asahi_redis import open_counter, open_tier
 from asahi_redis.config import CounterConfig, TierConfig
@@ -28,6 +29,7 @@ def fresh() -> str:
 async def tier(url: str, cache: Cache | None = None, vault: Vault = VAULT, **fields: Any) -> AsyncIterator[Any]:
     gateway = Gateway(Settings(profile="development", cache=cache or Cache()))
     gateway.vault = vault
+    gateway.standings = Standings(object(), gateway.settings.governance.default_policy)
     fields = {"cache_prefix": fresh(), **fields}
     async with open_tier(TierConfig(url=Secret(url), **fields), gateway) as opened:
         yield opened

@@ -268,6 +268,19 @@ async def test_an_org_can_switch_it_off():
         assert gateway.stepwise.plan(question(), THERE) is not None
 
 
+async def test_results_live_as_long_as_the_org_says():
+    async with stepping() as (gateway, _):
+        known = await gateway.standings.of("here")
+        wants = msgspec.structs.replace(
+            known, preferences=Preferences(cache=Caching(t3_ttl_hours=7)), said=frozenset({"cache.t3_ttl_hours"})
+        )
+        gateway.standings._known["here"].standing = wants
+        await ask(gateway, question())
+        lives = [row.expires_at - row.created_at async for row in gateway.stepwise.rows("here")]
+        assert lives
+        assert all(6 < each.total_seconds() / 3_600 < 8 for each in lives)
+
+
 async def test_another_need_or_another_model_is_another_step():
     async with stepping() as (gateway, scribe):
         await ask(gateway, question())

@@ -11,9 +11,11 @@ from msgspec import Meta, Struct
 
 from asahi_kernel.api.access import principal_of
 from asahi_kernel.api.stored import stored
-from asahi_kernel.errors import Invalid, NotFound, UnsupportedMediaType
+from asahi_kernel.errors import AsahiError, Invalid, NotFound, UnsupportedMediaType
 from asahi_kernel.identity import is_id
 from asahi_kernel.records import Observation
+from asahi_kernel.repositories import Governing
+from asahi_kernel.repositories.judgements import Opinion
 from asahi_kernel.wire.mistakes import checked
 from asahi_kernel.wire.strict import scan
 
@@ -59,6 +61,7 @@ def feedback_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
         quality = THUMBS[given.thumb] if given.thumb else given.rating
         if quality is not None and not given.cache_wrong and event.status == "ok":
             await teach(gateway, event, principal, quality)
+        await keep(gateway, principal, given)
 
     return [feedback]
 
@@ -73,6 +76,30 @@ def read(body: bytes) -> Feedback:
     if given.rating is None and given.thumb is None and given.cache_wrong is None:
         raise Invalid("one of `rating`, `thumb` and `cache_wrong` is required", param="rating")
     return given
+
+
+async def keep(gateway: Gateway, principal: Principal, given: Feedback) -> None:
+    """Keep what a user thought, in place of an earlier opinion; the comment only where texts of the org may be kept. A
+    storage that fails loses it, logged and counted."""
+    if not isinstance(gateway.storage, Governing) or principal.user is None:
+        return
+    try:
+        profile = (await gateway.standings.of(principal.org)).profile
+        keeps = profile is None or profile.prompt_storage_allowed
+        opinion = Opinion(
+            org_id=principal.org,
+            request_id=given.request_id,
+            user_id=principal.user,
+            timestamp=datetime.now(UTC),
+            rating=given.rating,
+            thumb=given.thumb,
+            cache_wrong=given.cache_wrong,
+            comment=given.comment.encode() if given.comment and keeps else None,
+        )
+        await stored(gateway, gateway.storage.repositories.feedback.save(opinion))
+    except AsahiError:
+        gateway.faults["feedback.storage"] += 1
+        log.warning("an opinion could not be kept")
 
 
 async def forget(gateway: Gateway, org: str, entry_id: str) -> bool:

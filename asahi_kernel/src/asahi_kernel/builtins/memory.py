@@ -15,6 +15,7 @@ from asahi_kernel.builtins.memory_tier import MemoryTier
 from asahi_kernel.factory import Config, Factory
 from asahi_kernel.gateway import Gateway
 from asahi_kernel.protocols import CacheTier, Counter, Storage
+from asahi_kernel.wanting import exact_life
 
 
 class StorageConfig(Config, frozen=True):
@@ -35,7 +36,8 @@ async def open_counter(config: Config, gateway: Gateway) -> AsyncIterator[Counte
 
 @asynccontextmanager
 async def open_exact(config: Config, gateway: Gateway) -> AsyncIterator[CacheTier]:
-    tier = MemoryTier(gateway.settings.cache)
+    settings = gateway.settings.cache
+    tier = MemoryTier(settings, life=exact_life(gateway, settings.ttl_seconds))
     async with repeated(
         "cache.memory.sweep", tier.expire, gateway.settings.cache.cleanup_interval_seconds, gateway.faults
     ):

@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
 
+import msgspec
+
 from asahi_kernel.ledger import Book, Entry, Head, link
 from asahi_kernel.records import Event
 from asahi_kernel.rollups import Dimension, Granularity, Key, Rollup, Sums, group, merge
@@ -26,6 +28,23 @@ class MemoryRollups:
     def of(self, org: str, granularity: Granularity) -> Sequence[Rollup]:
         """All rollups of an org."""
         return [Rollup(key, sums) for key, sums in self._sums.get((org, granularity), {}).items()]
+
+    def forget(self, org: str, user: str | None) -> int:
+        """Add what a user, or anybody, came to to the sums that name nobody; how many sums named them."""
+        moved = 0
+        for (owner, _), shelf in self._sums.items():
+            if owner != org:
+                continue
+            for key in [key for key in shelf if key.user_id and user in {None, key.user_id}]:
+                sums = shelf.pop(key)
+                merge(shelf.setdefault(msgspec.structs.replace(key, user_id=""), Sums()), sums)
+                moved += 1
+        return moved
+
+    def naming(self, org: str, user: str | None) -> int:
+        """How many sums name the user, or anybody."""
+        keys = [key for (owner, _), shelf in self._sums.items() if owner == org for key in shelf]
+        return sum(bool(key.user_id) and user in {None, key.user_id} for key in keys)
 
     async def between(
         self, org: str, granularity: Granularity, start: datetime, end: datetime

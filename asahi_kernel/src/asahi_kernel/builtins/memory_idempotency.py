@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from asahi_kernel.records import Claim, Kept
 
@@ -44,6 +44,17 @@ class MemoryIdempotency:
         name = _name(claim)
         if name in self._kept and self._kept[name][2] == claim.request_id:
             self._drop(name)
+
+    def forget(self, org: str, request_ids: Collection[str] | None) -> int:
+        """Those of these requests, or of the whole org; how many."""
+        doomed = [
+            name
+            for name, (_, _, owner) in self._kept.items()
+            if name[0] == org and (request_ids is None or owner in request_ids)
+        ]
+        for name in doomed:
+            self._drop(name)
+        return len(doomed)
 
     def _put(self, name: tuple[str, str, str], until: float, kept: Kept, owner: str) -> None:
         org = name[0]

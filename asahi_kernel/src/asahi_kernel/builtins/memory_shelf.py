@@ -43,6 +43,16 @@ class Shelf(Generic[T]):
         """Whoever has records."""
         return sorted(org for org, shelf in self._orgs.items() if shelf)
 
+    def change(self, record: T) -> None:
+        """Put a record in the place of the one with its id, if that is there."""
+        shelf = self._orgs.get(record.org_id)
+        if shelf is not None and record.request_id in shelf:
+            shelf[record.request_id] = record
+
+    def clear(self, org: str) -> int:
+        """Remove all of an org; how many there were."""
+        return len(self._orgs.pop(org, ()))
+
     def drop(self, org: str, before: datetime) -> int:
         """Remove what is older; how many went."""
         old = [record.request_id for record in self.of(org) if record.timestamp < before]

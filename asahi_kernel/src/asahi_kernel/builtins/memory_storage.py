@@ -10,6 +10,7 @@ import msgspec
 from asahi_kernel.builtins.memory_books import MemoryLedger, MemoryPrices, MemoryRollups
 from asahi_kernel.builtins.memory_budgets import MemoryBudgets
 from asahi_kernel.builtins.memory_idempotency import MemoryIdempotency
+from asahi_kernel.builtins.memory_purge import MemoryPurge
 from asahi_kernel.builtins.memory_records import MemoryRows
 from asahi_kernel.builtins.memory_shelf import Shelf
 from asahi_kernel.records import DeadLetter, Decision, Event, EventQuery, Settled, Totals
@@ -36,6 +37,7 @@ class MemoryStorage:
         self.retention = MemoryRetention(self._events, self._decisions)
         self.dead_letters = MemoryDeadLetters()
         self.idempotency = MemoryIdempotency()
+        self.purge = MemoryPurge(self._events, self._decisions, self.rollups, self.idempotency)
         rows = MemoryRows()
         self.repositories = Repositories(rows)
         self.budgets = MemoryBudgets()

@@ -34,18 +34,24 @@ class _Entry(Struct):
 
 
 class MemoryTier:
-    """Entries live for `ttl_seconds`, jittered so that they do not all expire together; expiry is checked on read."""
+    """Entries live for `ttl_seconds`, or as `life` says for their org, jittered so that they do not all expire
+    together; expiry is checked on read."""
 
     local = True
     exact = True
     tier: Literal[1, 2, 3]
 
     def __init__(
-        self, settings: Cache, clock: Callable[[], float] = time.monotonic, tier: Literal[1, 2, 3] = 1
+        self,
+        settings: Cache,
+        clock: Callable[[], float] = time.monotonic,
+        tier: Literal[1, 2, 3] = 1,
+        life: Callable[[str], float] | None = None,
     ) -> None:
         self.tier = tier
         self._settings = settings
         self._clock = clock
+        self._life = life or (lambda org: settings.ttl_seconds)
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self.bytes = 0
 
@@ -87,7 +93,7 @@ class MemoryTier:
             completion=completion,
             size=size,
             created=now,
-            expires=now + self._settings.ttl_seconds * jitter,
+            expires=now + self._life(principal.org) * jitter,
             query=query,
             document_id=request.document.id if request.document else None,
         )

@@ -9,9 +9,11 @@ from asahi_kernel.factory import Config, Factory
 from asahi_kernel.gateway import Gateway
 from asahi_kernel.money import plain
 from asahi_kernel.protocols import Rule
-from asahi_kernel.types import Candidate, Capability, Principal, Request, Verdict
+from asahi_kernel.types import Candidate, Capability, Principal, Request, Required, Verdict
 from asahi_kernel.upstream import ANY_WIRE
 
+#: A latency that no model has.
+_ANY_MS = 600_000.0
 _NEEDS: Mapping[str, Capability] = {
     "image_url": "vision",
     "image": "vision",
@@ -81,17 +83,37 @@ class Capable:
 
 
 class Bounds:
-    """Drops models that break a bound the caller stated. With `best_effort` only `cost_budget` stays hard."""
+    """Drops models that break a bound the caller stated. With `best_effort` only `cost_budget` stays hard. The org's
+    default bounds hold here where no rule `autopilot` holds them: they are given up rather than that nobody answers."""
 
     local = True
+
+    def __init__(self, gateway: Gateway | None = None) -> None:
+        self._gateway = gateway
 
     async def rank(self, request: Request, principal: Principal, candidates: Sequence[Candidate]) -> Verdict:
         terms = request.terms
         if terms.quality_threshold is None and terms.latency_budget_ms is None and terms.cost_budget is None:
-            return Verdict(tuple(candidates))
+            return self._by_default(request, principal.org, candidates)
         affordable = _sift(candidates, lambda each: _too_dear(each, terms.cost_budget))
         strict = _relax(affordable, terms.quality_threshold, terms.latency_budget_ms)
         return affordable if terms.on_no_route == "best_effort" and not strict.kept else strict
+
+    def _by_default(self, request: Request, org: str, candidates: Sequence[Candidate]) -> Verdict:
+        gateway = self._gateway
+        if gateway is None or request.terms.mode != "autopilot" or "autopilot" in gateway.rules:
+            return Verdict(tuple(candidates))
+        need = gateway.standings.known(org).need(request.terms.task_type or "general")
+        if need.quality is None and need.latency_ms is None:
+            return Verdict(tuple(candidates))
+        bounds = need.quality or 0.0, need.latency_ms or _ANY_MS
+        required = Required(quality=bounds[0], latency_ms=bounds[1], quality_source="org", latency_source="org")
+        relaxations: tuple[tuple[float | None, tuple[str, ...]], ...] = ((need.latency_ms, ()), (None, ("latency",)))
+        for latency_ms, relaxed in relaxations:
+            found = _relax(Verdict(tuple(candidates)), need.quality, latency_ms)
+            if found.kept:
+                return Verdict(found.kept, found.dropped, relaxed, required)
+        return Verdict(tuple(candidates), {}, ("latency", "quality"), required)
 
 
 class Cheapest:
@@ -166,6 +188,6 @@ ALL = (
     Factory("explicit", Config, _opened(lambda gateway: Explicit())),
     Factory("health", Config, _opened(Health)),
     Factory("capability", Config, _opened(Capable)),
-    Factory("bounds", Config, _opened(lambda gateway: Bounds())),
+    Factory("bounds", Config, _opened(Bounds)),
     Factory("cheapest", Config, _opened(lambda gateway: Cheapest())),
 )

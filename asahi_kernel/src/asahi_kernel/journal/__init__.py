@@ -154,6 +154,12 @@ class Journal:
                 self._catching = asyncio.get_running_loop().create_task(self.flush())
             await asyncio.wait({self._catching}, timeout=_CATCH_UP_S)
 
+    async def retire(self) -> None:
+        """Begin a new file, so that the records which storage holds leave the disk now and not when a file is full."""
+        await self.flush()
+        if self._wal is not None:
+            await self._wal.turn()
+
     async def _work(self) -> None:
         while True:
             await self._wake.wait()

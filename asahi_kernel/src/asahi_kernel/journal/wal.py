@@ -124,6 +124,16 @@ class Wal:
         if not segment.outstanding:
             self._sweep()
 
+    async def turn(self) -> None:
+        """Go on in a new file; the old one goes once storage holds its records. A disk without room keeps the old."""
+        if self._current is None or not self._current.size:
+            return
+        try:
+            await self._run(self._rotate)
+        except OSError:
+            return
+        self._sweep()
+
     async def close(self) -> None:
         """Write what is left; files whose records storage holds are removed, the others stay for the next start."""
         if self._task is not None:

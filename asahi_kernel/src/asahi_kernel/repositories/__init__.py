@@ -17,6 +17,7 @@ from asahi_kernel.repositories.judgements import Alerts, Feedback, Labels, Quali
 from asahi_kernel.repositories.people import Keys, Logins, Tenants
 from asahi_kernel.repositories.records import Rows
 from asahi_kernel.repositories.rules import Compliance, OrgSettings, Policies
+from asahi_kernel.repositories.subjects import Erasures, Subjects
 from asahi_kernel.repositories.work import Bodies, DataKeys, Jobs
 
 
@@ -39,6 +40,8 @@ class Repositories:
         self.data_keys = DataKeys(rows)
         self.jobs = Jobs(rows)
         self.agents = Agents(rows)
+        self.erasures = Erasures(rows)
+        self.subjects = Subjects(rows)
 
     async def expire(self, now: datetime) -> int:
         """Forget, in every org, what is past its time: bodies, outputs of agents, logins."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -20,7 +22,9 @@ _PAGE = 200
 
 class AuditEntry(Struct, frozen=True, kw_only=True):
     """One thing that somebody did. `details` are texts, whole numbers and truths, never keys, prompts or secrets, and
-    may be emptied in time: the chain rests on `details_hash`. `append` fills in `seq` and the hashes."""
+    may be emptied in time: the chain rests on `details_hash`. Who did it, from where and to what may be erased: the
+    chain rests on `actor_hash` and `resource_hash`, which nobody can guess back once their salts are gone. `append`
+    fills in `seq`, salts and hashes."""
 
     entry_id: str
     timestamp: datetime
@@ -34,6 +38,10 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
     result: Literal["success", "denied", "error"] = "success"
     data_classification: Literal["public", "internal", "confidential", "restricted"] = "internal"
     seq: int = 0
+    actor_salt: str | None = None
+    actor_hash: str | None = None
+    resource_salt: str | None = None
+    resource_hash: str | None = None
     details_hash: str = ""
     prev_hash: str = ""
     entry_hash: str = ""
@@ -64,14 +72,27 @@ class AuditQuery(Struct, frozen=True, kw_only=True):
     limit: int = 100
 
 
+#: Stands in the place of what was erased. No user and no resource is called so.
+ERASED = "[erased]"
+#: What is not in an entry's hash: it has hashes of its own, or is the hash. The second is for entries of before actors
+#: and resources had one.
+_APART = frozenset(
+    {"details", "entry_hash", "actor_salt", "resource_salt", "user_id", "ip_address", "user_agent", "resource"}
+)
+_ONCE_APART = frozenset({"details", "entry_hash", "actor_salt", "resource_salt", "actor_hash", "resource_hash"})
+
 AUDIT = Shape(table="audit_entries", record=AuditEntry, identity=("entry_id",), order="seq")
 CHECKPOINTS = Shape(table="audit_checkpoints", record=Checkpoint, identity=("log", "size"), order="size")
 
 
 def link(head: Head, entry: AuditEntry) -> AuditEntry:
     """The entry as the next of a chain."""
+    salts = secrets.token_hex(16), secrets.token_hex(16)
+    salted = msgspec.structs.replace(entry, actor_salt=salts[0], resource_salt=salts[1])
     linked = msgspec.structs.replace(
-        entry,
+        salted,
+        actor_hash=actor_digest(salted),
+        resource_hash=resource_digest(salted),
         timestamp=entry.timestamp.astimezone(UTC),
         seq=head.seq + 1,
         prev_hash=head.entry_hash,
@@ -82,9 +103,15 @@ def link(head: Head, entry: AuditEntry) -> AuditEntry:
 
 
 def digest(entry: AuditEntry) -> str:
-    """SHA-256 over all fields but the hash itself, as JSON with sorted keys; details by their hash alone."""
-    fields = {name: getattr(entry, name) for name in entry.__struct_fields__ if name not in {"details", "entry_hash"}}
-    return _sha256(fields)
+    """SHA-256 over all fields but the hash itself, as JSON with sorted keys; details, actor and resource by their
+    hashes alone."""
+    apart = _APART if entry.actor_hash is not None else _ONCE_APART
+    return _sha256({name: getattr(entry, name) for name in entry.__struct_fields__ if name not in apart})
+
+
+def actor_digest(entry: AuditEntry) -> str:
+    """SHA-256 over who did it and from where, under the entry's salt."""
+    return _sha256([entry.actor_salt, entry.user_id, entry.ip_address, entry.user_agent])
 
 
 def fault(head: Head, entry: AuditEntry) -> str:
@@ -97,7 +124,16 @@ def fault(head: Head, entry: AuditEntry) -> str:
         return f"entry {entry.seq} was changed: its hash does not fit its content"
     if entry.details and _sha256(entry.details) != entry.details_hash:
         return f"entry {entry.seq} was changed: its details do not fit their hash"
+    if entry.actor_hash is not None and not _erased(entry) and actor_digest(entry) != entry.actor_hash:
+        return f"entry {entry.seq} was changed: its actor does not fit the hash"
+    if entry.resource_hash is not None and not _aimless(entry) and resource_digest(entry) != entry.resource_hash:
+        return f"entry {entry.seq} was changed: its resource does not fit the hash"
     return ""
+
+
+def resource_digest(entry: AuditEntry) -> str:
+    """SHA-256 over what it was done to, under the entry's other salt."""
+    return _sha256([entry.resource_salt, entry.resource])
 
 
 class Audit:
@@ -173,6 +209,26 @@ class Audit:
                 emptied += await self._entries.change(org, {"entry_id": entry.entry_id}, {"details": {}})
         return emptied
 
+    async def erase(self, org: str, user: str | None = None) -> int:
+        """Forget who did what a user did, and the resources and details that name the user, or all of the org's; how
+        many entries. The chain still verifies."""
+        erased = 0
+        async for entry in self.entries(org):
+            to: dict[str, Any] = {}
+            if entry.actor_hash is not None and (user is None or entry.user_id == user) and not _erased(entry):
+                to |= {"user_id": ERASED, "actor_salt": "", "ip_address": None, "user_agent": None}
+            if (
+                entry.resource_hash is not None
+                and not _aimless(entry)
+                and (user is None or _names(entry.resource, user))
+            ):
+                to |= {"resource": ERASED, "resource_salt": ""}
+            if entry.details and (user is None or _names(entry.details, user)):
+                to["details"] = {}
+            if to:
+                erased += await self._entries.change(org, {"entry_id": entry.entry_id}, to)
+        return erased
+
     async def checkpoint(self, checkpoint: Checkpoint) -> bool:
         """Keep a signed size; False when there is one of that log and size."""
         return await self._checkpoints.add(checkpoint)
@@ -180,6 +236,23 @@ class Audit:
     async def checkpoints(self, log: str, limit: int = 100) -> Sequence[Checkpoint]:
         """Largest first."""
         return await self._checkpoints.select("", {"log": log}, limit=limit)
+
+
+def _names(value: Any, user: str) -> bool:
+    """Whether a text in it is the user's name, or holds it as a word of its own: `ann` is not in `annual`."""
+    if isinstance(value, Mapping):
+        return any(_names(each, user) for pair in value.items() for each in pair)
+    if isinstance(value, list | tuple):
+        return any(_names(each, user) for each in value)
+    return isinstance(value, str) and re.search(rf"(?<![\w-]){re.escape(user)}(?![\w-])", value) is not None
+
+
+def _erased(entry: AuditEntry) -> bool:
+    return (entry.user_id, entry.actor_salt, entry.ip_address, entry.user_agent) == (ERASED, "", None, None)
+
+
+def _aimless(entry: AuditEntry) -> bool:
+    return (entry.resource, entry.resource_salt) == (ERASED, "")
 
 
 def _within(moment: datetime, query: AuditQuery) -> bool:

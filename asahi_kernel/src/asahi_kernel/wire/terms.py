@@ -31,9 +31,10 @@ def terms_of(said: AsahiFields, model: str | None, stream: bool, headers: Mappin
     """The caller's terms; raises when explicit mode is asked for without a model."""
     if said.routing_mode == "explicit" and model is None:
         raise Invalid("`routing_mode` 'explicit' needs a `model`", code="model_required", param="model")
-    budget = said.cost_budget
+    budget, mode = said.cost_budget, said.routing_mode or _implied(said, model)
     return Terms(
-        mode=said.routing_mode or _implied(said, model),
+        mode=mode,
+        undecided=said.routing_mode is None and mode == "autopilot",
         quality_threshold=said.quality_threshold,
         latency_budget_ms=said.latency_budget_ms,
         cost_budget=None if budget is None else nano(budget),

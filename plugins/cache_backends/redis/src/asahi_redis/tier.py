@@ -21,6 +21,7 @@ from asahi_kernel.identity import new_id
 from asahi_kernel.tiers import CacheRow, TierStats, preview
 from asahi_kernel.types import Hit
 from asahi_kernel.vault import Unsealable
+from asahi_kernel.wanting import exact_life
 from asahi_redis.link import Away
 from asahi_redis.scripts import EVICT, PUT, TURN
 from asahi_redis.space import Entry, Space, generation_key, of_org, oldest, seal, split, unseal
@@ -36,6 +37,8 @@ T = TypeVar("T")
 #: Most questions under way whose generation is remembered; most entries whose hits wait to be told.
 _MOST_EXPECTED = 16_384
 _PAGE = 200
+#: The longest life that an org may wish for its answers: what is younger may be alive.
+_LONGEST_S = 8_760 * 3_600
 #: Holdings up to this size are counted, larger ones estimated from so many.
 _SAMPLE = 1_000
 
@@ -54,7 +57,8 @@ class RedisTier:
         self._vault = gateway.vault
         self._settings = gateway.settings.cache
         self._prefix = prefix
-        self._spare = MemoryTier(self._settings)
+        self._life = exact_life(gateway, self._settings.ttl_seconds)
+        self._spare = MemoryTier(self._settings, life=self._life)
         self._spaces: dict[str, Space] = {}
         self._expected: OrderedDict[bytes, str] = OrderedDict()
         self._untold: dict[str, tuple[int, int]] = {}
@@ -91,7 +95,7 @@ class RedisTier:
     async def put(self, key: bytes, request: Request, principal: Principal, completion: Completion) -> None:
         org, name = principal.org, key.hex()
         jitter = 1 + random.uniform(-self._settings.ttl_jitter, self._settings.ttl_jitter)
-        lives = int(self._settings.ttl_seconds * jitter * 1e3)
+        lives = int(self._life(org) * jitter * 1e3)
         now = _now()
         entry = Entry(
             entry_id=new_id(),
@@ -108,7 +112,7 @@ class RedisTier:
         async def store() -> None:
             space = await self._current(org) if begun is None else Space(self._prefix, org, begun)
             keys = (space.entry(name), space.index, generation_key(self._prefix, org))
-            eldest = oldest(self._settings.ttl_seconds * (1 + self._settings.ttl_jitter))
+            eldest = oldest(max(_LONGEST_S, self._settings.ttl_seconds) * (1 + self._settings.ttl_jitter))
             await self._put(keys, (space.generation, blob, entry.entry_id, name, lives, eldest))
 
         try:
@@ -314,7 +318,7 @@ class RedisTier:
 
     async def _drop_spare(self) -> None:
         """What was kept meanwhile may have been cleared elsewhere by the next time it is needed."""
-        self._spare = MemoryTier(self._settings)
+        self._spare = MemoryTier(self._settings, life=self._life)
 
 
 def _row(entry: Entry, name: str, size: int, hits: int) -> CacheRow:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from math import inf
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -44,12 +45,14 @@ class IntermediateTier:
         *,
         shared: Callable[[], CacheTier | None] = lambda: None,
         wanted: Callable[[str], bool] = lambda org: True,
+        life: Callable[[str], float] = lambda org: inf,
     ) -> None:
         self._config = config
         self._shelf = shelf
         self._salt = salt
         self._shared = shared
         self._wanted = wanted
+        self._life = life
         self._documents: OrderedDict[tuple[str, str], bytes] = OrderedDict()
         self._stale: set[tuple[str, str]] = set()
         self._reused: dict[str, int] = {}
@@ -85,6 +88,8 @@ class IntermediateTier:
         found = await self._shelf.get(step.key, step.request, principal)
         if found is None and (shared := self._shared()) is not None:
             found = await shared.get(step.key, step.request, principal)
+            if found is not None and found.age_s >= self._life(principal.org):
+                found = None
             if found is not None:
                 await self._shelf.put(step.key, step.request, principal, found.completion)
         if found is None:

@@ -98,6 +98,17 @@ class Keeper:
         if self._log is not None:
             self._log.add([_encode(Gone(entry.org, entry.entry_id))])
 
+    def compact(self, alive: Callable[[str, str], bool]) -> None:
+        """Take out of the file every entry that is not alive."""
+        if self._log is None:
+            return
+        kept = []
+        for raw in self._log.read():
+            line: _Line = _decode(raw)
+            if isinstance(line, Told) or (isinstance(line, Added) and alive(line.org, line.entry_id)):
+                kept.append(raw)
+        self._log.rewrite(kept)
+
     def told(self, org: str, task: str, row: Floats, chance: float, kind: Kind, right: bool, share: float) -> None:
         """Keep a label, or that a candidate was served."""
         if self._log is not None:

@@ -18,6 +18,7 @@ from asahi_kernel.builtins.memory_tier import MemoryTier
 from asahi_kernel.money import per_million
 from asahi_kernel.protocols import LocalPart
 from asahi_kernel.recheck import recheck
+from asahi_kernel.wanting import step_life
 from asahi_semantic import store as numpy_store
 from asahi_semantic.config import IntermediateConfig, NumpyConfig, SemanticConfig
 from asahi_semantic.embedder import LocalEmbedder, load
@@ -93,7 +94,9 @@ async def stepwise(config: IntermediateConfig, gateway: Gateway) -> AsyncIterato
     def wanted(org: str) -> bool:
         return gateway.standings.known(org).preferences.cache.t3_enabled
 
-    tier = IntermediateTier(config, MemoryTier(cache, tier=3), gateway.salts.of, shared=shared, wanted=wanted)
+    life = step_life(gateway, config.ttl_seconds)
+    shelf = MemoryTier(cache, tier=3, life=life)
+    tier = IntermediateTier(config, shelf, gateway.salts.of, shared=shared, wanted=wanted, life=life)
     seconds = gateway.settings.cache.cleanup_interval_seconds
     async with repeated("cache.intermediate.sweep", tier.expire, seconds, gateway.faults):
         yield tier

@@ -134,6 +134,11 @@ class Parts:
             for key in keys or ():
                 self._owe(namespace, key, None)
 
+    async def scrub(self) -> None:
+        """Take deleted vectors out of the files of a store that keeps files here."""
+        if isinstance(self._store, NumpyStore):
+            await self._store.scrub()
+
     def _owe(self, namespace: str, key: str, row: tuple[Vector, bytes] | None) -> None:
         if len(self._owed) < _OWED:
             self._owed[namespace, key] = row

@@ -92,6 +92,12 @@ class NumpyStore:
             del self._shelves[namespace]
         return len(gone)
 
+    async def scrub(self) -> None:
+        """Take the vectors that were deleted out of the files."""
+        for namespace, log in self._logs.items():
+            shelf = self._shelves.get(namespace)
+            log.rewrite(_rows(shelf) if shelf is not None else ())
+
     async def count(self, namespace: str) -> int:
         """How many vectors a namespace holds."""
         return len(self._shelves.get(namespace, ()))

@@ -162,6 +162,12 @@ class SemanticTier:
         more = told(self.precision(org), self._wanted(org).max_error_rate, self._parts)
         return TierStats(len(own), sum(map(size, own)), self._config.vector_store, more)
 
+    async def scrub(self) -> None:
+        """Take what was forgotten out of the files."""
+        await self._listen()
+        self._keeper.compact(lambda org, entry_id: self._entries.find(org, entry_id) is not None)
+        await self._parts.scrub()
+
     async def entries(self, org: str) -> Sequence[str]:
         return [each.entry_id for each in self._entries.of(org)]
 

@@ -9,12 +9,12 @@ from litestar import Request, Response, delete, get, post
 from litestar.params import FromPath, FromQuery
 from msgspec import Meta, Struct
 
-from asahi_access.bodies import body_of
 from asahi_access.config import KeysConfig
 from asahi_access.grants import check_grant
 from asahi_access.issuing import Order
 from asahi_access.tokens import Token
 from asahi_kernel.api.access import actor_of, principal_of
+from asahi_kernel.api.bodies import body_of
 from asahi_kernel.api.stored import stored
 from asahi_kernel.errors import Denied, Invalid, NotFound
 

@@ -9,9 +9,9 @@ from litestar import Request, delete, get, patch, post
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from asahi_access.bodies import body_of
 from asahi_access.tenants import Registrar
 from asahi_kernel.api.access import actor_of, principal_of
+from asahi_kernel.api.bodies import body_of
 from asahi_kernel.api.stored import stored
 from asahi_kernel.errors import Denied, Invalid, NotFound, Unavailable
 from asahi_kernel.repositories import Governing

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from asahi_kernel import Factory, hookimpl
 
 if TYPE_CHECKING:
+    from click import Group
     from litestar.types import ControllerRouterHandler
 
     from asahi_kernel.gateway import Gateway
@@ -32,8 +33,33 @@ def register_rules() -> Iterable[Factory[Rule, Any]]:
 
 @hookimpl
 def register_routes(gateway: Gateway) -> Iterable[ControllerRouterHandler]:
-    """`/governance/policies` and `/governance/compliance`."""
+    """`/governance/policies`, `/governance/compliance`, `/governance/erasure` and `/settings`."""
+    from asahi_guard.erasure_routes import erasure_routes
     from asahi_guard.policies import policy_routes
+    from asahi_guard.preferring import settings_routes
     from asahi_guard.profiles import profile_routes
 
-    return [*policy_routes(gateway), *profile_routes(gateway)]
+    made = (policy_routes, profile_routes, settings_routes, erasure_routes)
+    return [handler for routes in made for handler in routes(gateway)]
+
+
+@hookimpl
+def register_services() -> Iterable[Factory[None, Any]]:
+    """`erasing`, which runs wherever this is installed."""
+    from asahi_guard.opening import SERVICES
+
+    return SERVICES
+
+
+@hookimpl(trylast=True)
+def register_commands(cli: Group) -> None:
+    """`asahi erase`, `asahi retention` and, where `asahi keys` is, `asahi keys rotate-encryption`."""
+    from click import Group
+
+    from asahi_guard.commands import erase, retention, rotate_encryption
+
+    cli.add_command(erase)
+    cli.add_command(retention)
+    keys = cli.commands.get("keys")
+    if isinstance(keys, Group):
+        keys.add_command(rotate_encryption)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from asahi_guard.compliance import Compliant, RegionRule
 from asahi_guard.config import InjectionConfig
+from asahi_guard.erasing import at_work
 from asahi_guard.injection import Injection
 from asahi_guard.leaking import SHORTEST, Canaries
 from asahi_guard.models import Permitted, PolicyRule
@@ -46,4 +47,5 @@ POLICIES = (
     Factory("pii", Config, _over(Personal)),
     Factory("injection", InjectionConfig, _injection),
 )
+SERVICES: tuple[Factory[None, Config], ...] = (Factory("erasing", Config, at_work),)
 RULES = (Factory("policy", Config, _over(PolicyRule)), Factory("region", Config, _over(RegionRule)))

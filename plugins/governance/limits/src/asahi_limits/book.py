@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from asahi_kernel.types import Principal
 
 _FRESH_S, _KEPT_S, _STORAGE_S = 1.0, 300.0, 2.0
+#: A frozen storage keeps nobody waiting longer than this for what is known already.
+_WAIT_S = 0.25
 _ORGS = 10_000
 
 
@@ -36,18 +39,19 @@ class Book:
         self._budgets = budgets
         self._clock = clock
         self._pages: dict[str, _Page] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._looking: dict[str, asyncio.Task[_Page]] = {}
 
     async def read(self, org: str) -> Sequence[Budget]:
         """The org's budgets. Raises `Unavailable`."""
         page = self._pages.get(org)
-        if page is not None and self._clock() - page.tried < _FRESH_S:
-            return page.budgets
-        async with self._locks.setdefault(org, asyncio.Lock()):
-            page = self._pages.get(org)
-            if page is not None and self._clock() - page.tried < _FRESH_S:
-                return page.budgets
-            return await self._look(org, page)
+        if page is None or self._clock() - page.at >= _KEPT_S:
+            return (await asyncio.shield(self._start(org))).budgets
+        if self._clock() - page.tried >= _FRESH_S:
+            page.tried = self._clock()
+            with suppress(Unavailable, TimeoutError):
+                async with asyncio.timeout(_WAIT_S):
+                    page = await asyncio.shield(self._start(org))
+        return page.budgets
 
     def known(self, org: str) -> Sequence[Budget]:
         """What was last read."""
@@ -58,23 +62,32 @@ class Book:
         """It was changed here."""
         self._pages.pop(org, None)
 
-    async def _look(self, org: str, page: _Page | None) -> Sequence[Budget]:
+    def _start(self, org: str) -> asyncio.Task[_Page]:
+        """Callers for one org wait for one look."""
+        task = self._looking.get(org)
+        if task is None:
+            task = self._looking[org] = asyncio.get_running_loop().create_task(self._look(org))
+            task.add_done_callback(lambda done: self._done(org, done))
+        return task
+
+    def _done(self, org: str, task: asyncio.Task[_Page]) -> None:
+        self._looking.pop(org, None)
+        if not task.cancelled():
+            task.exception()
+
+    async def _look(self, org: str) -> _Page:
         now = self._clock()
         try:
             async with asyncio.timeout(_STORAGE_S):
                 found = [each for each in await self._budgets.of_org(org) if each.subject not in {POLICY, REQUESTS}]
         except Exception as error:
-            if page is not None and now - page.at < _KEPT_S:
-                page.tried = now
-                return page.budgets
             raise Unavailable(
                 "the budgets of this organisation cannot be looked up", code="storage_unavailable", retry_after=5
             ) from error
         if len(self._pages) >= _ORGS:
             self._pages.clear()
-            self._locks.clear()
-        self._pages[org] = _Page(found, now, now)
-        return found
+        page = self._pages[org] = _Page(found, now, now)
+        return page
 
 
 def of_policy(policy: OrgPolicy) -> list[Budget]:

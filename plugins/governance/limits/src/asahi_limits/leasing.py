@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from asahi_kernel.protocols import LocalPart
 from asahi_kernel.repositories import Governing
 from asahi_kernel.repositories.budgets import Ask, Budget, LeaseCounter, Window
 from asahi_limits.seeding import spent_of
+from asahi_limits.slices import Slices
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("asahi.limits")
 
 _STORAGE_S = 3.0
+#: How long a storage that answered before may take for a lease, and how long it is left alone when it did not.
+_WAIT_S, _REST_S = 0.5, 1.0
+#: A storage that has answered nothing for so long is away.
+_AWAY_S = 2.0
 _SWEEP_S = 1.0
 _WINDOWS = 100_000
 
@@ -39,6 +45,9 @@ class Leases:
         self._counter = counter
         self._seeded: dict[tuple[str, str, datetime], asyncio.Lock | None] = {}
         self._owed: dict[tuple[str, str], int] = {}
+        self._slices = Slices()
+        self._resting = 0.0
+        self._answered = 0.0
 
     @property
     def budgets(self) -> Budgets:
@@ -58,15 +67,32 @@ class Leases:
         asks: Sequence[Ask],
         lease_until: datetime,
         budgets: Sequence[Budget],
+        *,
+        strict: bool = True,
     ) -> str | None:
-        """Hold in all or in none; the id of the budget that it does not fit into. Raises `Unavailable` when that cannot
-        be known: nothing is dispatched then."""
-        try:
-            async with asyncio.timeout(_STORAGE_S):
-                await self._seed(org, asks, budgets)
-                return await self._place.reserve(org, request_id, amount, asks, lease_until)
-        except Exception as error:
-            raise _unknown(self._gateway, error) from error
+        """Hold in all or in none; the id of the budget that it does not fit into.
+
+        While storage is away, from this worker's slice of each limit. A storage that is only slow is not away: it has
+        answered something within two seconds, and then who does not get an answer in time is refused with
+        `Unavailable`, unless not `strict`. So is who does not fit into the slice. Nothing is dispatched then.
+        """
+        now = time.monotonic()
+        if now >= self._resting:
+            try:
+                async with asyncio.timeout(_WAIT_S if self._answered else _STORAGE_S):
+                    await self._seed(org, asks, budgets)
+                    refused = await self._place.reserve(org, request_id, amount, asks, lease_until)
+                self._answered = time.monotonic()
+            except Exception:  # noqa: BLE001 - whatever it is, storage cannot say now
+                note_fault(self._gateway, "limits", "leases")
+                if strict and time.monotonic() - self._answered < _AWAY_S:
+                    raise _unknown() from None
+                self._resting = now + _REST_S
+            else:
+                return refused
+        if self._slices.reserve(org, request_id, amount, asks, lease_until):
+            return None
+        raise _unknown()
 
     async def keep(self, budget: Budget) -> Budget:
         """Have storage know a limit that is no budget of anybody's."""
@@ -74,16 +100,21 @@ class Leases:
             async with asyncio.timeout(_STORAGE_S):
                 return await self._budgets.save(budget)
         except Exception as error:
-            raise _unknown(self._gateway, error) from error
+            note_fault(self._gateway, "limits", "leases")
+            raise _unknown() from error
 
     async def settle(self, org: str, request_id: str, cost: int) -> Settlement:
         """Charge what was really billed. What cannot be charged now is owed, and charged with a later sweep."""
+        if self._slices.holds(org, request_id):
+            return self._slices.settle(org, request_id, cost)
         try:
-            return await self._place.settle(org, request_id, cost)
+            settled = await self._place.settle(org, request_id, cost)
         except BaseException:
             if self._counter is None:
                 self._owed[org, request_id] = cost
             raise
+        self._answered = time.monotonic()
+        return settled
 
     async def windows(self, org: str, asks: Sequence[Ask]) -> Sequence[Window]:
         """What each has spent and holds."""
@@ -91,16 +122,20 @@ class Leases:
             async with asyncio.timeout(_STORAGE_S):
                 return await self._place.windows(org, asks)
         except Exception as error:
-            raise _unknown(self._gateway, error) from error
+            note_fault(self._gateway, "limits", "leases")
+            raise _unknown() from error
 
     async def sweep(self) -> int:
         """Charge what is owed, then give back what dead holders hold. A counter sees to both by itself."""
         if self._counter is not None:
             return 0
+        await self._slices.pay(self._budgets)
         for (org, request_id), cost in list(self._owed.items()):
             await self._budgets.settle(org, request_id, cost)
             self._owed.pop((org, request_id), None)
-        return await self._budgets.expire(datetime.now(UTC))
+        expired = await self._budgets.expire(datetime.now(UTC))
+        self._answered = time.monotonic()
+        return expired
 
     @property
     def _place(self) -> Budgets | LeaseCounter:
@@ -161,8 +196,5 @@ def leases_of(gateway: Gateway) -> Leases:
     return Leases(gateway, storage.budgets, counter if usable and isinstance(counter, LeaseCounter) else None)
 
 
-def _unknown(gateway: Gateway, error: Exception) -> Unavailable:
-    if isinstance(error, Unavailable):
-        return error
-    note_fault(gateway, "limits", "leases")
+def _unknown() -> Unavailable:
     return Unavailable("what is left of a limit cannot be known now", code="storage_unavailable", retry_after=5)

@@ -73,7 +73,7 @@ class Quota:
         for count in dict.fromkeys((max(1, min(_MOST, limit // _SHARE)), 1)):
             bundle_id = new_id()
             until = datetime.now(UTC) + timedelta(minutes=1)
-            refused = await self._leases.reserve(org, bundle_id, count, [ask], until, [budget])
+            refused = await self._leases.reserve(org, bundle_id, count, [ask], until, [budget], strict=False)
             if refused is None:
                 await self._leases.settle(org, bundle_id, count)
                 return count

@@ -36,11 +36,11 @@ async def open_estimate(config: EstimateConfig, gateway: Gateway) -> AsyncIterat
 async def open_autopilot(config: AutopilotConfig, gateway: Gateway) -> AsyncIterator[Rule]:
     from asahi_optimizer.modes import Autopilot
 
-    yield Autopilot(config)
+    yield Autopilot(config, gateway.standings.known)
 
 
 @asynccontextmanager
 async def open_guided(config: GuidedConfig, gateway: Gateway) -> AsyncIterator[Rule]:
     from asahi_optimizer.modes import Guided
 
-    yield Guided(config)
+    yield Guided(config, gateway.standings.known)

@@ -7,11 +7,13 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from asahi_kernel import Candidate, Findings, Required, Verdict
+from asahi_kernel.preferences import TaskNeed
 from asahi_optimizer.config import Bounds
 from asahi_optimizer.difficulty import find
 
 if TYPE_CHECKING:
     from asahi_kernel import Principal, Request
+    from asahi_kernel.standing import Standing
     from asahi_kernel.types import Task, Terms
     from asahi_optimizer.config import AutopilotConfig, GuidedConfig, Level, Pace
 
@@ -42,25 +44,27 @@ class Autopilot:
 
     local = True
 
-    def __init__(self, config: AutopilotConfig) -> None:
+    def __init__(self, config: AutopilotConfig, standing: Callable[[str], Standing | None] = lambda org: None) -> None:
         self._config = config
+        self._standing = standing
         self._table = _overlaid(TABLE, config.task_table, TABLE["general"])
 
     async def rank(self, request: Request, principal: Principal, candidates: Sequence[Candidate]) -> Verdict:
         terms = request.terms
         if terms.mode != "autopilot" or not candidates:
             return Verdict(tuple(candidates))
-        required = self.require(terms, _found(request, candidates).task)
-        return narrow(candidates, required, terms, cautious=self._config.cautious)
+        standing = self._standing(principal.org)
+        required = self.require(terms, _found(request, candidates).task, standing)
+        return narrow(candidates, required, terms, cautious=self._config.cautious or _cautious(standing))
 
     def defaults(self) -> Mapping[str, tuple[float, float]]:
         """What holds for each task where the caller says nothing."""
         found = {task: self._default(task) for task in self._table}
         return {task: (default.quality, default.latency_ms) for task, default in found.items()}
 
-    def require(self, terms: Terms, task: str) -> Required:
+    def require(self, terms: Terms, task: str, standing: Standing | None = None) -> Required:
         """The bounds in force: the caller's, else the org's, else the task's."""
-        default = self._default(task)
+        default = self._default(task, standing)
         quality, latency = default.quality, default.latency_ms
         sources = [default.quality_source, default.latency_source]
         if terms.quality_threshold is not None:
@@ -69,12 +73,16 @@ class Autopilot:
             latency, sources[1] = terms.latency_budget_ms, "caller"
         return Required(quality=quality, latency_ms=latency, quality_source=sources[0], latency_source=sources[1])
 
-    def _default(self, task: str) -> Required:
+    def _default(self, task: str, standing: Standing | None = None) -> Required:
+        """What an org says of one task takes the place of the table; what it says of all raises the quality."""
         quality, latency = self._table.get(task) or self._table["general"]
         sources = ["task", "task"]
-        if (raised := self._config.default_quality_threshold) is not None and raised > quality:
+        need = _need(standing, task)
+        raised = self._config.default_quality_threshold if need.quality is None else need.quality
+        if raised is not None and (raised > quality or _own(standing, task)):
             quality, sources[0] = raised, "org"
-        if (replaced := self._config.default_latency_budget_ms) is not None:
+        replaced = self._config.default_latency_budget_ms if need.latency_ms is None else need.latency_ms
+        if replaced is not None:
             latency, sources[1] = replaced, "org"
         return Required(quality=quality, latency_ms=latency, quality_source=sources[0], latency_source=sources[1])
 
@@ -85,8 +93,9 @@ class Guided:
 
     local = True
 
-    def __init__(self, config: GuidedConfig) -> None:
+    def __init__(self, config: GuidedConfig, standing: Callable[[str], Standing | None] = lambda org: None) -> None:
         self._config = config
+        self._standing = standing
         self._floors = _overlaid(FLOORS, config.floors, _FREE)
         self._qualities = {**QUALITY, **config.quality_map}
         self._latencies = {**LATENCY_MS, **config.latency_map}
@@ -95,14 +104,20 @@ class Guided:
         terms = request.terms
         if terms.mode != "guided" or not candidates:
             return Verdict(tuple(candidates))
-        required = self.require(terms, _found(request, candidates).task)
-        return narrow(candidates, required, terms, cautious=self._config.cautious)
+        standing = self._standing(principal.org)
+        required = self.require(terms, _found(request, candidates).task, standing)
+        return narrow(candidates, required, terms, cautious=self._config.cautious or _cautious(standing))
 
-    def require(self, terms: Terms, task: str) -> Required:
-        """The strictest of preference, task and caller."""
+    def require(self, terms: Terms, task: str, standing: Standing | None = None) -> Required:
+        """The strictest of preference, task and caller. Where nothing is preferred the org's default stands in."""
         quality = self._qualities[terms.quality_preference or "medium"]
         latency = self._latencies[terms.latency_preference or "normal"]
         sources = ["preference", "preference"]
+        need = _need(standing, task)
+        if terms.quality_preference is None and need.quality is not None and need.quality > quality:
+            quality, sources[0] = need.quality, "org"
+        if terms.latency_preference is None and need.latency_ms is not None:
+            latency, sources[1] = need.latency_ms, "org"
         floor, ceiling = self._floors.get(task, (quality, latency))
         if floor > quality:
             quality, sources[0] = floor, "task"
@@ -138,6 +153,22 @@ def narrow(candidates: Sequence[Candidate], required: Required, terms: Terms, *,
     staying = {each.name for each in kept}
     dropped = {each.name: _fault(each, level, required) for each in candidates if each.name not in staying}
     return Verdict(tuple(kept), dropped, relaxed, required)
+
+
+def _need(standing: Standing | None, task: str) -> TaskNeed:
+    return TaskNeed() if standing is None else standing.need(task)
+
+
+def _own(standing: Standing | None, task: str) -> bool:
+    """Whether the org says itself what quality this task needs."""
+    if standing is None:
+        return False
+    found = standing.preferences.routing.task_overrides.get(task)
+    return found is not None and found.quality is not None
+
+
+def _cautious(standing: Standing | None) -> bool:
+    return standing is not None and standing.preferences.routing.cautious
 
 
 def _fault(candidate: Candidate, level: Callable[[Candidate], float], required: Required) -> str:

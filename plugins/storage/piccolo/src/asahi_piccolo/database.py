@@ -59,6 +59,9 @@ class Database(Protocol):
     async def ping(self) -> None:
         """Raises `Unavailable` unless the database answers and takes writes."""
 
+    async def scrub(self) -> None:
+        """Have the file forget what was deleted, as far as the engine can."""
+
     async def close(self) -> None: ...
 
 

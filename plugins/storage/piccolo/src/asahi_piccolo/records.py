@@ -94,13 +94,13 @@ class StoredRecords(Generic[T]):
         values = [self._encoded(org, row, name, value) for name, value in to.items()]
         sets = ", ".join(f"{self._quoted(name)} = ${number}" for number, name in enumerate(to, 1))
         condition, bound = self._where(given, len(values))
-        statement = _joined("UPDATE", self._shape.table, "SET", sets, condition)
+        statement = joined("UPDATE", self._shape.table, "SET", sets, condition)
         return await self._runner.run(statement, *values, *bound)
 
     async def remove(self, org: str, where: Where) -> int:
         """Forget."""
         condition, bound = self._where({"org_id": org, **where})
-        return await self._runner.run(_joined("DELETE FROM", self._shape.table, condition), *bound)
+        return await self._runner.run(joined("DELETE FROM", self._shape.table, condition), *bound)
 
     async def find(self, org: str, where: Where, *, last: bool = True) -> T | None:
         """The last or first."""
@@ -127,24 +127,24 @@ class StoredRecords(Generic[T]):
         way = "DESC" if newest else "ASC"
         bound.append(limit)
         ending = f"ORDER BY {order} {way}, id {way} LIMIT ${len(bound)}"
-        statement = _joined("SELECT * FROM", self._shape.table, condition, ending)
+        statement = joined("SELECT * FROM", self._shape.table, condition, ending)
         return [self._record(row) for row in await self._runner.fetch(statement, *bound)]
 
     async def anywhere(self, where: Where, *, limit: int = 1) -> Sequence[T]:
         """In any org."""
         condition, bound = self._where(where)
-        statement = _joined("SELECT * FROM", self._shape.table, condition, f"ORDER BY id LIMIT ${len(bound) + 1}")
+        statement = joined("SELECT * FROM", self._shape.table, condition, f"ORDER BY id LIMIT ${len(bound) + 1}")
         return [self._record(row) for row in await self._runner.fetch(statement, *bound, limit)]
 
     async def walk(self, after: int = 0, limit: int = 100) -> Sequence[tuple[int, T]]:
         """In the order of their numbers."""
-        statement = _joined("SELECT * FROM", self._shape.table, "WHERE id > $1 ORDER BY id LIMIT $2")
+        statement = joined("SELECT * FROM", self._shape.table, "WHERE id > $1 ORDER BY id LIMIT $2")
         return [(row["id"], self._record(row)) for row in await self._runner.fetch(statement, after, limit)]
 
     async def expire(self, field: str, moment: datetime) -> int:
         """In every org."""
         condition = f"WHERE {self._quoted(field)} <= $1"
-        return await self._runner.run(_joined("DELETE FROM", self._shape.table, condition), moment)
+        return await self._runner.run(joined("DELETE FROM", self._shape.table, condition), moment)
 
     def _where(self, where: Where, offset: int = 0) -> tuple[str, list[Value]]:
         parts, bound = [], []
@@ -244,8 +244,9 @@ def _adding(shape: Shape[Any], *, replacing: bool) -> Statement:
         sets = ", ".join(f"{each} = EXCLUDED.{each}" for each in columns)
         same_org = f"{shape.table}.org_id = EXCLUDED.org_id"
         conflict = f"ON CONFLICT ({', '.join(shape.identity)}) DO UPDATE SET {sets} WHERE {same_org}"
-    return _joined("INSERT INTO", shape.table, f"({', '.join(columns)})", f"VALUES ({places})", conflict)
+    return joined("INSERT INTO", shape.table, f"({', '.join(columns)})", f"VALUES ({places})", conflict)
 
 
-def _joined(*parts: str) -> Statement:
+def joined(*parts: str) -> Statement:
+    """A statement of names and words that stand in the code."""
     return Statement(" ".join(part for part in parts if part))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, TypeAlias, TypeVar
@@ -101,7 +101,9 @@ _BETWEEN = Statement(
     WHERE org_id = $1 AND granularity = $2 AND bucket >= $3 AND bucket < $4 AND (bucket, id) > ($5, $6)
     ORDER BY bucket, id LIMIT $7"""
 )
-
+_NAMED = Statement("SELECT * FROM usage_rollups WHERE org_id = $1 AND user_id <> ''")
+_NAMED_SO = Statement("SELECT * FROM usage_rollups WHERE org_id = $1 AND user_id = $2")
+_REMOVE = Statement("DELETE FROM usage_rollups WHERE id = $1")
 #: A dimension that is not asked for is the same in all rows, so the groups fall together.
 _GROUPED = Statement(
     """SELECT bucket, user_id, key_id, model, task_type, agent_type, cache_tier,
@@ -175,6 +177,22 @@ async def add_rollups(session: Session, rollups: Sequence[Rollup]) -> None:
     await session.many(_ADD, await apart(len(rollups), lambda: _rows(added, found)))
 
 
+async def unnamed(session: Session, org: str, user: str | None) -> int:
+    """Add the sums of a user, or of everybody, to those that name nobody; how many there were. Call it under the
+    books' lock. The coarse sums name nobody anyhow."""
+    rows = await session.fetch(*((_NAMED, org) if user is None else (_NAMED_SO, org, user)))
+    added: dict[_Place, Sums] = {}
+    for row in rows:
+        place = _place({**row, "user_id": ""})
+        merge(added.setdefault(place, Sums()), _rollup(row).sums)
+    await session.many(_REMOVE, [(row["id"],) for row in rows])
+    for start in range(0, len(added), _CHUNK):
+        part = dict(list(added.items())[start : start + _CHUNK])
+        found = await session.fetch(_DOCUMENTS, _wanted(part))
+        await session.many(_ADD, _rows(part, found))
+    return len(rows)
+
+
 async def apart(size: int, work: Callable[[], T]) -> T:
     """Much work is done in a thread: the loop has requests to serve."""
     return work() if size < _MANY else await asyncio.to_thread(work)
@@ -233,10 +251,12 @@ def _gathered(rollups: Sequence[Rollup]) -> tuple[dict[_Place, Sums], str]:
         added[_key(key)] = rollup.sums
         coarse = (key.org_id, COARSE[key.granularity], key.bucket, "", "", key.model, "", "", key.cache_tier)
         merge(added.setdefault(coarse, Sums()), rollup.sums)
-    # The time stands as both engines read it and as SQLite compares it.
-    return added, _encode(
-        [dict(zip(_KEY, (*each[:2], stamp(each[2]), *each[3:]), strict=True)) for each in added]
-    ).decode()
+    return added, _wanted(added)
+
+
+def _wanted(places: Iterable[_Place]) -> str:
+    """The time stands as both engines read it and as SQLite compares it."""
+    return _encode([dict(zip(_KEY, (*each[:2], stamp(each[2]), *each[3:]), strict=True)) for each in places]).decode()
 
 
 def _rows(added: Mapping[_Place, Sums], found: Sequence[Row]) -> list[tuple[Any, ...]]:

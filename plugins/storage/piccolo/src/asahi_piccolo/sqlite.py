@@ -22,6 +22,15 @@ T = TypeVar("T")
 _READERS = 4
 _PING_MS = 1_000
 _BEGIN = "BEGIN IMMEDIATE"
+_TRIES, _PAUSE_S = 50, 0.1
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "temp_store=MEMORY",
+    "cache_size=-32000",
+    "secure_delete=ON",
+)
 
 
 class Sqlite:
@@ -69,6 +78,16 @@ class Sqlite:
         async with self._turn():
             await self._writer.do(_touch if self._doubtful else _probe, None)
             self._doubtful = False
+
+    async def scrub(self) -> None:
+        """Deleted cells are overwritten as they go; the log of changes still holds them until it is emptied, for which
+        no reader may be under way."""
+        for _ in range(_TRIES):
+            async with self._turn():
+                if not await self._writer.do(_truncate, None):
+                    return
+            await asyncio.sleep(_PAUSE_S)
+        raise unavailable("the database's log of changes is in use")
 
     async def close(self) -> None:
         for worker in self._all:
@@ -173,7 +192,7 @@ def make_file(path: str) -> None:
 def _connect(path: str, timeout_ms: int) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=timeout_ms / 1e3, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY", "cache_size=-32000"):
+    for pragma in _PRAGMAS:
         connection.execute("PRAGMA " + pragma)
     return connection
 
@@ -186,6 +205,11 @@ def _fetch(connection: sqlite3.Connection, statement: Statement, values: Sequenc
 def _rollback(connection: sqlite3.Connection) -> None:
     if connection.in_transaction:
         connection.execute("ROLLBACK")
+
+
+def _truncate(connection: sqlite3.Connection) -> int:
+    """Whether somebody was in the way."""
+    return int(connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
 
 
 def _probe(connection: sqlite3.Connection) -> None:

@@ -18,8 +18,10 @@ from asahi_piccolo.engines import engine_for
 from asahi_piccolo.events import StoredDecisions, StoredEvents
 from asahi_piccolo.keeping import Sealer, StoredDeadLetters, StoredIdempotency, StoredPrices, StoredRetention
 from asahi_piccolo.ledger import StoredLedger
+from asahi_piccolo.purging import StoredPurge
 from asahi_piccolo.records import Alone, StoredRows
 from asahi_piccolo.rollups import StoredRollups
+from asahi_piccolo.sealing import StoredSeals
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,8 @@ class PiccoloStorage:
         self.idempotency = StoredIdempotency(database, sealer)
         self.repositories = Repositories(StoredRows(Alone(database), sealer))
         self.budgets = StoredBudgets(database)
+        self.purge = StoredPurge(database)
+        self.seals = StoredSeals(database, sealer)
         self._sealer = sealer
 
     @asynccontextmanager

@@ -7,6 +7,6 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from asahi_piccolo.migrations import m0001_books, m0002_governance, m0003_operations
+from asahi_piccolo.migrations import m0001_books, m0002_governance, m0003_operations, m0004_erasures
 
-ALL: tuple[ModuleType, ...] = (m0001_books, m0002_governance, m0003_operations)
+ALL: tuple[ModuleType, ...] = (m0001_books, m0002_governance, m0003_operations, m0004_erasures)
