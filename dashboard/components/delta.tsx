@@ -35,7 +35,7 @@ export function Delta({
 export function First({ range }: { range: string }) {
   const [origin, setOrigin] = useState("");
   useEffect(() => setOrigin(API_PREFIX.startsWith("http") ? API_PREFIX : window.location.origin + API_PREFIX), []);
-  const line = `curl ${origin}/infer -H 'authorization: Bearer $ASAHI_API_KEY' -H 'content-type: application/json' -d '{"prompt": "Hello"}'`;
+  const line = `curl ${origin}/infer -H "authorization: Bearer $ASAHI_API_KEY" -H 'content-type: application/json' -d '{"prompt": "Hello"}'`;
   return (
     <Empty title={range === "24h" ? "No request in the last 24 hours" : "No request in this range"}>
       <p>Send one, and its figures are here within seconds:</p>

@@ -17,7 +17,7 @@ export function Why({ id, close }: { id: string | null; close: () => void }) {
   const query = useAnswer<Explained>(
     "/explain/{request_id}",
     { params: { request_id: id ?? "" } },
-    { enabled: id !== null },
+    { enabled: id !== null, same: ["request_id"] },
   );
   return (
     <Modal open={id !== null} close={close} title="Why this answer" drawer note={id && <RequestId id={id} />}>

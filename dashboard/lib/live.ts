@@ -6,10 +6,6 @@ import { useSyncExternalStore } from "react";
 let paused = false;
 const listeners = new Set<() => void>();
 
-export function isPaused(): boolean {
-  return paused;
-}
-
 export function setPaused(next: boolean): void {
   paused = next;
   for (const told of listeners) told();

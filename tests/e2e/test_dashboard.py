@@ -183,6 +183,9 @@ class TestWork:
         conflict.get_by_role("button", name="Keep mine").click()
         review.get_by_role("button", name="Save policy").click()
         sync_api.expect(admin.get_by_text("Saved as version 2")).to_be_visible()
+        sync_api.expect(admin.get_by_text("Version 2, saved")).to_be_visible()
+        sync_api.expect(admin.get_by_text("Nothing changed")).to_be_visible()
+        sync_api.expect(admin.get_by_label("Dollars a day")).to_have_value("5")
         assert api("GET", "/governance/policies/default")["max_cost_per_day"] == 5.0
 
     def test_a_viewer_sees_no_money_and_changes_nothing(self, browser, api):

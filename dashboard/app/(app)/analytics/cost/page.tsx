@@ -34,7 +34,11 @@ export default function Cost() {
   const by = asked.get("by") ?? "model";
   const then = asked.get("sub") ?? "";
   const query = { ...rangeQuery(range), group_by: by, subgroup: then, compare: "previous" };
-  const found = useAnswer<Breakdown>("/analytics/cost-breakdown", { query }, { every: 30_000 });
+  const found = useAnswer<Breakdown>(
+    "/analytics/cost-breakdown",
+    { query },
+    { every: 30_000, same: ["group_by", "subgroup"] },
+  );
   return (
     <Page title="Cost" note="What was paid, and for what." actions={<RangePicker range={range} change={change} />}>
       <Card

@@ -50,7 +50,11 @@ export default function Trends() {
     intervals,
     split_by: split,
   };
-  const found = useAnswer<Report<TrendPoint[]>>("/analytics/trends", { query }, { every: 30_000 });
+  const found = useAnswer<Report<TrendPoint[]>>(
+    "/analytics/trends",
+    { query },
+    { every: 30_000, same: ["metric", "split_by"] },
+  );
   const [name, format] = METRICS[metric] ?? ["", compact];
   return (
     <Page

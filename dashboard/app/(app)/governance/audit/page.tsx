@@ -1,7 +1,7 @@
 "use client";
 
 import { CheckCircleIcon, ExclamationTriangleIcon } from "@heroicons/react/24/outline";
-import { useState } from "react";
+import { useMemo, useState } from "react";
 import { Badge } from "@/components/badge";
 import { Button, buttonStyle } from "@/components/button";
 import { Card } from "@/components/card";
@@ -35,9 +35,10 @@ export default function Audit() {
   const [since] = useState(() => Date.now());
   const [cursors, setCursors] = useState<string[]>([]);
   const filters = { action: asked.get("action"), user_id: asked.get("user"), result: asked.get("result") };
-  const query = { ...bounds(range), ...filters };
+  const times = useMemo(() => bounds(range), [range]);
+  const query = { ...times, ...filters };
   const call = { query: { ...query, limit: 50, cursor: cursors[cursors.length - 1] } };
-  const page = useAnswer<AuditPage>("/governance/audit", call);
+  const page = useAnswer<AuditPage>("/governance/audit", call, { once: true });
   const id = asked.get("id");
   const entry = page.data?.entries.find((each) => each.entry_id === id) ?? null;
   const filter = (next: Record<string, string | null>) => {
@@ -50,6 +51,9 @@ export default function Audit() {
       note="Who did what. Opening and exporting the log are entries of it too."
       actions={
         <>
+          <Button disabled={page.isFetching} onClick={() => void page.refetch()}>
+            Refresh
+          </Button>
           <RangePicker range={range} change={change} />
           <a
             className={buttonStyle()}
@@ -109,7 +113,7 @@ export default function Audit() {
 
 /** Whether the log is what was written and signed: asked once, and again on demand. */
 function Chain({ since }: { since: number }) {
-  const verdict = useAnswer<Verdict>("/governance/audit/verify");
+  const verdict = useAnswer<Verdict>("/governance/audit/verify", {}, { once: true });
   return (
     <Card>
       <Loaded query={verdict} height="min-h-10">

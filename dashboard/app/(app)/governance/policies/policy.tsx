@@ -65,13 +65,13 @@ function Editor({ policy, org, models }: { policy: Policy | null; org: string; m
   const changed = differences(draftOf(live(base)), draft);
   const untouched = changed.length === 0;
   useEffect(() => {
-    if (untouched && policy?.version !== base?.version) {
+    if (untouched && (policy?.version ?? 0) > (base?.version ?? 0)) {
       setBase(policy);
       setDraft(draftOf(live(policy)));
     }
   }, [policy, base, untouched]);
   const call = { params: { org }, body: bodyOf(draft), headers: { "if-match": String(base?.version ?? 0) } };
-  const renew = () => client.invalidateQueries({ queryKey: ["/governance/policies/{org}"] });
+  const renew = () => client.invalidateQueries({ queryKey: ["/governance/policies/{org}/history"] });
   const save = useMutation<{ version: number }, ApiError>({
     mutationFn: () => request("POST", "/governance/policies/{org}", call),
     onSuccess: async (told) => {
