@@ -162,6 +162,11 @@ class SemanticTier:
         more = told(self.precision(org), self._wanted(org).max_error_rate, self._parts)
         return TierStats(len(own), sum(map(size, own)), self._config.vector_store, more)
 
+    def held(self) -> tuple[int, int]:
+        """Entries and bytes, of all orgs together."""
+        sizes = [size(each) for each in self._entries]
+        return len(sizes), sum(sizes)
+
     async def entries(self, org: str) -> Sequence[str]:
         return [each.entry_id for each in self._entries.of(org)]
 
