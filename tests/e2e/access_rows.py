@@ -74,6 +74,7 @@ ROWS: dict[tuple[str, str], Row] = {
     ("GET", "/analytics/forecast"): Row("view_cost"),
     ("GET", "/analytics/latency-percentiles"): Row("view_metrics"),
     ("GET", "/analytics/model-performance"): Row("view_metrics"),
+    ("GET", "/analytics/prometheus"): Row("view_cost", operator=True),
     ("GET", "/analytics/recent-inferences"): Row("view_metrics"),
     ("GET", "/analytics/recommendations"): Row("view_cost"),
     ("GET", "/analytics/savings"): Row("view_cost"),
