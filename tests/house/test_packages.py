@@ -24,6 +24,7 @@ HEAVY = (
     "litestar",
     "numpy",
     "openai",
+    "opentelemetry.sdk",
     "pinecone",
     "piccolo",
     "redis",

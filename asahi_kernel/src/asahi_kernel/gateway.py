@@ -16,6 +16,7 @@ from asahi_kernel.auditing import AuditWriter
 from asahi_kernel.caller import CallerAuthenticator
 from asahi_kernel.config import choose, decode, find, split_resilience
 from asahi_kernel.errors import AsahiError, ConfigError, Unavailable
+from asahi_kernel.exposing import ExposingSink
 from asahi_kernel.factory import Factory, Secret
 from asahi_kernel.fingerprint import Salts
 from asahi_kernel.journal import Journal
@@ -78,6 +79,8 @@ DEFAULT_RULES = (
 )
 
 
+#: Sinks that are open wherever they are installed, unless `observability.enabled` is false.
+DEFAULT_SINKS = ("prometheus",)
 #: Services that run wherever they are installed; a table of their own configures them.
 DEFAULT_SERVICES = ("retention", "checkpoints", "audit", "alerts", "erasing", "dashboard")
 
@@ -131,6 +134,7 @@ class Gateway:
         self.classifier: Classifier | None = None
         self.upstreams: Mapping[str, Upstream] = {}
         self.sinks: Mapping[str, Sink] = {}
+        self.exposing: ExposingSink | None = None
         api = settings.api
         self.admission = Admission(api.max_inflight, api.max_queue, api.queue_timeout_s)
         self.reading = asyncio.Semaphore(api.max_inflight)
@@ -208,7 +212,10 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         gateway.longest_s = max(gateway.patience_s, streams_s)
         gateway.registry = build(settings, gateway.upstreams, mock=gateway.mock)
         _check_embedding(gateway)
-        gateway.sinks = await opener.all("sinks", settings.sinks, settings.sinks)
+        observing = DEFAULT_SINKS if settings.observability.enabled else ()
+        sinks = opener.installed("sinks", None, observing, settings.sinks)
+        gateway.sinks = await opener.all("sinks", dict.fromkeys((*sinks, *settings.sinks)), settings.sinks)
+        gateway.exposing = next((sink for sink in gateway.sinks.values() if isinstance(sink, ExposingSink)), None)
         gateway.journal = Journal(gateway.storage, gateway.sinks, gateway.faults, settings.journal)
         await gateway.journal.open(gateway.registry.book())
         stack.push_async_callback(gateway.journal.close)

@@ -246,6 +246,15 @@ class Logging(Config, frozen=True):
     format: Literal["json", "text"] = "json"
 
 
+class Observability(Config, frozen=True):
+    """What the operator sees of the gateway. `scrape_token` lets Prometheus in without a key, `org_label` tells orgs
+    apart in metrics."""
+
+    enabled: bool = True
+    scrape_token: Secret | None = None
+    org_label: bool = False
+
+
 class Settings(Config, frozen=True):
     """The whole file.
 
@@ -271,6 +280,7 @@ class Settings(Config, frozen=True):
     journal: Journal = Journal()
     encryption: Encryption = Encryption()
     logging: Logging = Logging()
+    observability: Observability = Observability()
     providers: dict[str, Table] = {}
     embedders: dict[str, Table] = {}
     vector_stores: dict[str, Table] = {}

@@ -6,6 +6,7 @@ import json
 import secrets
 import sqlite3
 import time
+import urllib.request
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -77,6 +78,17 @@ def sums(folder):
     return events, rollups, {name for (name,) in names}
 
 
+def exported(call, key, path):
+    """The lines of an export by kind."""
+    asked = urllib.request.Request(call.url + path, headers={"authorization": f"Bearer {key}"})
+    found = {}
+    with urllib.request.urlopen(asked, timeout=30) as answer:
+        for line in answer:
+            row = json.loads(line)
+            found.setdefault(row["kind"], []).append(row["data"])
+    return found
+
+
 def finished(call, key, erasure_id):
     for _ in range(400):
         status, told = call(key, "GET", f"/governance/erasure/{erasure_id}")
@@ -134,6 +146,17 @@ def test_a_user_who_is_erased_is_found_nowhere(place):
     before = sums(folder)
     assert USER in before[2]
 
+    found = exported(call, admin, f"/governance/data-export?user_id={USER}")
+    assert {kind: len(rows) for kind, rows in found.items()} == {
+        "api_keys": 1, "feedback": 1, "budgets": 1, "events": 5, "decisions": 5, "audit_entries": 5,
+        "cache_entries": len(found["cache_entries"]),
+    }  # fmt: skip
+    assert found["feedback"][0]["comment"] == COMMENT
+    assert any(PROMPT in row["completion"]["text"] for row in found["cache_entries"])
+    assert "key_hash" not in found["api_keys"][0]
+    noted = call(admin, "GET", "/governance/audit?action=data_export")[1]["entries"]
+    assert [each["details"] for each in noted] == [{"of": USER}]
+
     status, told = call(admin, "POST", "/governance/erasure", {"user_id": USER})
     assert (status, told["state"]) == (202, "queued")
     done = finished(call, admin, told["erasure_id"])
@@ -173,6 +196,12 @@ def test_only_the_operator_erases_in_other_orgs_and_only_those_who_manage_users_
     made = call(call.admin("acme"), "POST", "/governance/erasure", {"user_id": "nobody-at-all"})[1]["erasure_id"]
     assert call(stranger, "GET", f"/governance/erasure/{made}")[0] == 404
     assert finished(call, BOOT, made)["org_id"] == "acme"
+    for path in ("?user_id=root&org_id=acme", "?user_id=root&org_id=nowhere"):
+        assert call(stranger, "GET", f"/governance/data-export{path}")[0] == 404
+    theirs = exported(call, stranger, "/governance/data-export?user_id=root")
+    assert {row["org_id"] for rows in theirs.values() for row in rows} == {"stranger"}
+    assert call(call.admin("acme"), "GET", "/governance/data-export")[0] == 400
+    assert call(call.other("acme", "billing", ["all"]), "GET", "/governance/data-export?user_id=x")[0] == 403
     for body in ({}, {"user": "x"}, {"user_id": ""}, {"user_id": 7}, {"org_id": "../x"}, b"[]", b""):
         assert call(call.admin("acme"), "POST", "/governance/erasure", body)[0] == 400, body
     assert call(BOOT, "POST", "/governance/erasure", {"org_id": "default"})[0] == 422

@@ -161,6 +161,27 @@ async def test_what_cannot_be_opened_is_counted_as_left(tree):
 
 
 @pytest.mark.anyio
+async def test_what_is_written_meanwhile_is_not_overwritten(tree):
+    async with gateway_of(tree(f"v1:{ONE}")) as gateway:
+        await sealed(gateway)
+    async with gateway_of(tree(f"v2:{TWO},v1:{ONE}")) as gateway:
+        feedback, seals = gateway.storage.repositories.feedback, gateway.storage.seals
+        fetch = seals._database.fetch
+        newer = Opinion(org_id="acme", request_id="r", user_id="u", timestamp=NOW, comment=b"changed my mind")
+
+        async def slow(statement, *values):
+            rows = await fetch(statement, *values)
+            if rows and "comment" in rows[0]:
+                await feedback.save(newer)
+            return rows
+
+        seals._database.fetch = slow
+        await seals.renew(gateway.vault.marks()[0])
+        seals._database.fetch = fetch
+        assert (await feedback.get("acme", "r", "u")).comment == b"changed my mind"
+
+
+@pytest.mark.anyio
 async def test_a_value_that_is_moved_does_not_open(tree, tmp_path):
     """C11."""
     if "path" not in tree("")["storage"]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
+from asahi_kernel.api.scraping import SCRAPER, by_token
 from asahi_kernel.auditing import Actor
 from asahi_kernel.caller import address_of, caller_of, headers_of
 from asahi_kernel.errors import Denied, PluginError, Unavailable
@@ -28,6 +29,9 @@ def guard(gateway: Gateway) -> Any:
     async def check(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         permission = handler.opt.get("permission")
         if permission is None or permission == PUBLIC:  # only the framework's own OPTIONS declares none
+            return
+        if handler.opt.get("scrape") and by_token(gateway, headers_of(connection.scope), connection.scope["path"]):
+            connection.scope[SCRAPER] = True  # type: ignore[literal-required]
             return
         principal = await identify(gateway, connection.scope)
         if permission != IDENTIFIED and permission not in principal.permissions:

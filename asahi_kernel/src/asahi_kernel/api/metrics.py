@@ -1,4 +1,4 @@
-"""`GET /metrics`: an org's totals as JSON."""
+"""`GET /metrics`: an org's totals as JSON, or the whole gateway's in Prometheus' form."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from litestar import Request, Response, get
 from litestar.params import FromQuery
 
 from asahi_kernel.api.access import principal_of
+from asahi_kernel.api.scraping import exposed, form_of, may_scrape, scraped
 from asahi_kernel.api.stored import stored
 from asahi_kernel.asking import clocked, note_fault
 from asahi_kernel.errors import Invalid
@@ -26,9 +27,15 @@ PERIODS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedel
 
 
 def metrics_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
-    @get("/metrics", opt={"permission": "view_metrics"}, tags=["metrics"])
-    async def metrics(request: Request[Any, Any, Any], period: FromQuery[str] = "month") -> Response[dict[str, Any]]:
-        """Totals of the key's org over `period`: hour, day, week, month or all. Money is null without view_cost."""
+    @get("/metrics", opt={"permission": "view_metrics", "scrape": True}, tags=["metrics"])
+    async def metrics(request: Request[Any, Any, Any], period: FromQuery[str] = "month") -> Response[Any]:
+        """Totals of the key's org over `period`: hour, day, week, month or all. Money is null without view_cost. Who
+        accepts `text/plain` or `application/openmetrics-text` rather than JSON is given the whole gateway's metrics for
+        Prometheus: that is for the operator, or the scrape token."""
+        if (form := form_of(request.headers.get("accept", ""))) != "json":
+            if not scraped(request.scope):
+                may_scrape(gateway, principal_of(request))
+            return await exposed(gateway, form)
         since, principal = since_of(period), principal_of(request)
         await gateway.journal.catch_up()
         totals = await stored(gateway, gateway.storage.events.totals(principal.org, since))

@@ -58,6 +58,10 @@ class MemoryTier:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def held(self) -> tuple[int, int]:
+        """Entries and bytes, of all orgs together."""
+        return len(self._entries), self.bytes
+
     async def get(self, key: bytes, request: Request, principal: Principal) -> Hit | None:
         entry = self._entries.get(key)
         if entry is None or entry.org != principal.org:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -72,6 +73,15 @@ class Journal:
     def lag(self) -> int:
         """Settled requests not yet in storage."""
         return len(self._pending)
+
+    @property
+    def behind_s(self) -> float:
+        """Seconds since the oldest request that is not yet in storage was settled."""
+        oldest = self._pending[0].settled if self._pending else None
+        if oldest is None:
+            return 0.0
+        ended = oldest.event.timestamp.timestamp() + oldest.event.latency_ms / 1e3
+        return max(0.0, time.time() - ended)
 
     @property
     def size(self) -> int:
@@ -174,7 +184,7 @@ class Journal:
         while True:
             try:
                 async with self._applying:
-                    self.recovered += await recover(self._folder, self._applier.apply)
+                    self.recovered += await recover(self._folder, self._applier.apply_again)
             except OSError as error:
                 log.error("the journal of a dead process cannot be read (%s)", error.strerror)
             await asyncio.sleep(_ADOPT_S)

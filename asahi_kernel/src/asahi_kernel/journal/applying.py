@@ -54,7 +54,7 @@ class Applier:
         self._faults = faults
         self._bury = bury
         self._book: Book | None = None
-        self._refusals = 0
+        self._refusals = self._new = 0
         self._telling: set[asyncio.Task[None]] = set()
 
     def price(self, book: Book) -> None:
@@ -63,11 +63,21 @@ class Applier:
 
     async def apply(self, batch: Sequence[Settled]) -> bool:
         """Whether storage now holds the whole batch, or dead letters in its place."""
+        return await self._applied(batch, again=False)
+
+    async def apply_again(self, batch: Sequence[Settled]) -> bool:
+        """The same for what a dead process may have applied before: sinks are told only of what storage did not have,
+        or they would count it twice."""
+        return await self._applied(batch, again=True)
+
+    async def _applied(self, batch: Sequence[Settled], *, again: bool) -> bool:
+        self._new = 0
         if not await self._whole(batch):
             return False
         self._refusals = 0
-        if self._sinks:
-            self._run(self._tell([each.event for each in batch]))
+        events = _last([each.event for each in batch], self._new) if again else [each.event for each in batch]
+        if self._sinks and events:
+            self._run(self._tell(events))
         return True
 
     async def close(self) -> None:
@@ -91,7 +101,7 @@ class Applier:
         try:
             async with asyncio.timeout(_SAVE_S):
                 await self._save_prices()
-                await self.storage.books.post(batch)
+                self._new += await self.storage.books.post(batch)
         except Unstorable as error:
             return error
         except Exception as error:  # noqa: BLE001 - a dead storage must not stop inference; the batch is kept and retried
@@ -167,6 +177,13 @@ class Applier:
             except Exception as error:  # noqa: BLE001 - sinks fail open
                 self._faults[f"sink.{name}"] += 1
                 log.warning("sink %s lost %d events (%s)", name, len(events), type(error).__name__)
+
+
+def _last(events: Sequence[Event], new: int) -> Sequence[Event]:
+    """Those that storage had not: requests are applied in the order they were settled in, and whose outcome nobody
+    heard not at all before."""
+    ordered = sorted(events, key=lambda each: each.status == "unknown")
+    return ordered[len(ordered) - new :]
 
 
 def _letter(settled: Settled, error: Exception) -> DeadLetter:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from msgspec import Struct
 from asahi_kernel.repositories.agents import OUTPUTS, PROFILES, RUNS, STATES
 from asahi_kernel.repositories.audit import ERASED, Audit
 from asahi_kernel.repositories.judgements import ALERTS, JUDGEMENTS, LABELS, OPINIONS
-from asahi_kernel.repositories.people import KEYS, LOGINS, TENANTS
+from asahi_kernel.repositories.people import KEYS, LOGINS, TENANTS, ApiKey
 from asahi_kernel.repositories.records import Rows, Shape
 from asahi_kernel.repositories.rules import COMPLIANCE, POLICIES, SETTINGS
 from asahi_kernel.repositories.work import BODIES, DATA_KEYS, JOBS
@@ -107,6 +107,19 @@ class Subjects:
         to = {"name": org, "status": "erasing", "cache_salt": b"", "updated_at": now}
         counts["tenants"] = await rows.of(TENANTS).change(org, {}, to)
         return counts
+
+    async def kept_of(self, org: str, user: str) -> AsyncIterator[tuple[str, Struct]]:
+        """Every row that is a user's own, with its table. Use outside `together`."""
+        rows = self._rows
+        own: tuple[Shape[Any], ...] = (KEYS, LOGINS, OPINIONS, JUDGEMENTS)
+        for shape in own:
+            for each in await rows.of(shape).select(org, {"user_id": user}, limit=_MOST):
+                yield shape.table, each
+                if isinstance(each, ApiKey):
+                    for job in await rows.of(JOBS).select(org, {"key_id": each.key_id}, limit=_MOST):
+                        yield JOBS.table, job
+        for body in await rows.of(BODIES).select(org, {"subject": subject_of(org, user)}, limit=_MOST):
+            yield BODIES.table, body
 
     async def condemned(self) -> Sequence[str]:
         """Orgs that are marked to be erased, and are not yet."""

@@ -117,6 +117,10 @@ class IntermediateTier:
     async def expire(self) -> int:
         return await self._shelf.expire()
 
+    def held(self) -> tuple[int, int]:
+        """Entries and bytes in this process, of all orgs together."""
+        return self._shelf.held()
+
     async def entries(self, org: str) -> Sequence[str]:
         return await self._shelf.entries(org)
 

@@ -168,6 +168,11 @@ class SemanticTier:
         self._keeper.compact(lambda org, entry_id: self._entries.find(org, entry_id) is not None)
         await self._parts.scrub()
 
+    def held(self) -> tuple[int, int]:
+        """Entries and bytes, of all orgs together."""
+        sizes = [size(each) for each in self._entries]
+        return len(sizes), sum(sizes)
+
     async def entries(self, org: str) -> Sequence[str]:
         return [each.entry_id for each in self._entries.of(org)]
 

@@ -35,11 +35,12 @@ def register_rules() -> Iterable[Factory[Rule, Any]]:
 def register_routes(gateway: Gateway) -> Iterable[ControllerRouterHandler]:
     """`/governance/policies`, `/governance/compliance`, `/governance/erasure` and `/settings`."""
     from asahi_guard.erasure_routes import erasure_routes
+    from asahi_guard.exporting import export_routes
     from asahi_guard.policies import policy_routes
     from asahi_guard.preferring import settings_routes
     from asahi_guard.profiles import profile_routes
 
-    made = (policy_routes, profile_routes, settings_routes, erasure_routes)
+    made = (policy_routes, profile_routes, settings_routes, erasure_routes, export_routes)
     return [handler for routes in made for handler in routes(gateway)]
 
 

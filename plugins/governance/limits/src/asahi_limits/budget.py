@@ -61,6 +61,7 @@ class BudgetPolicy:
         binding = self._concerning(principal)
         for each in binding:
             if each.window == "request" and each.action == "refuse" and amount > each.limit:
+                self._gateway.faults[f"budget.refused.{each.level}"] += 1
                 raise _refusal(each, amount, 0, now)
         summed = [each for each in binding if each.window != "request"]
         if summed:
@@ -80,6 +81,8 @@ class BudgetPolicy:
             self._gateway.faults["budget.late"] += 1
         if hold is not None and cost > hold.amount:
             self._gateway.faults["budget.overshoot"] += 1
+            for level in {each.level for each in hold.budgets}:
+                self._gateway.faults[f"budget.overshoot_nano.{level}"] += cost - hold.amount
         if hold is not None and hold.budgets:
             await self._watch(principal.org, hold.budgets)
 
@@ -96,6 +99,7 @@ class BudgetPolicy:
 
     async def _refuse(self, org: str, budget_id: str, budgets: Sequence[Budget], amount: int, now: datetime) -> None:
         budget = next(each for each in budgets if each.budget_id == budget_id)
+        self._gateway.faults[f"budget.refused.{budget.level}"] += 1
         (window,) = await self._leases.windows(org, [_ask(budget, now)])
         raise _refusal(budget, amount, window.spent + window.held, now)
 

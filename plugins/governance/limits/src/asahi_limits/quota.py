@@ -79,6 +79,7 @@ class Quota:
                 return count
         resets = end_of("day", day)
         assert resets is not None
+        self._gateway.faults["rate.limited.day"] += 1
         raise Exhausted(
             f"organisation {org!r} may make {limit} requests a day, and has",
             code="quota_exceeded",

@@ -56,6 +56,7 @@ class Rate:
             raise Unavailable("what is left of a rate limit cannot be known now", retry_after=5) from None
         tell(counted, Left(here, left.remaining, left.retry_after if not left.granted else _MINUTE))
         if not left.granted:
+            self._gateway.faults[f"rate.limited.{key.partition(':')[0]}"] += 1
             whose = "this key" if key.startswith("key:") else f"organisation {principal.org!r}"
             raise Exhausted(
                 f"{whose} may use {limit} {counted} a minute",

@@ -1,0 +1,38 @@
+"""Prometheus metrics over all workers, counted off the request path."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from asahi_kernel import Factory, hookimpl
+from asahi_telemetry.config import PrometheusConfig
+
+if TYPE_CHECKING:
+    from litestar.types import ControllerRouterHandler
+
+    from asahi_kernel.gateway import Gateway
+    from asahi_kernel.protocols import Sink
+
+
+@hookimpl
+def register_sinks() -> Iterable[Factory[Sink, Any]]:
+    """`prometheus`, which is open wherever it is installed."""
+    return (Factory("prometheus", PrometheusConfig, open_prometheus),)
+
+
+@hookimpl
+def register_routes(gateway: Gateway) -> Iterable[ControllerRouterHandler]:
+    """`GET /analytics/prometheus`."""
+    from asahi_telemetry.routes import scrape_routes
+
+    return scrape_routes(gateway)
+
+
+@asynccontextmanager
+async def open_prometheus(config: PrometheusConfig, gateway: Gateway) -> AsyncIterator[Sink]:
+    from asahi_telemetry.metrics import opened
+
+    async with opened(config, gateway) as metrics:
+        yield metrics

@@ -1,0 +1,17 @@
+"""What the sinks of this package are told."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from asahi_kernel import Config
+
+
+class PrometheusConfig(Config, frozen=True):
+    """`dir` is where the workers of one host share what they counted; None means `metrics` beside the journal. Each
+    writes every `interval_s`."""
+
+    dir: str | None = None
+    interval_s: Annotated[float, Meta(gt=0, le=10)] = 0.5
