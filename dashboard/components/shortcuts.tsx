@@ -13,6 +13,7 @@ const PLACES: Record<string, [string, string]> = {
   m: ["/models/", "Models"],
   k: ["/governance/keys/", "API keys"],
   l: ["/governance/audit/", "Audit log"],
+  s: ["/settings/", "Settings"],
 };
 const KEPT = "asahi-shortcuts";
 

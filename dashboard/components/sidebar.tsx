@@ -7,6 +7,7 @@ import {
   ChartPieIcon,
   CircleStackIcon,
   ClipboardDocumentListIcon,
+  Cog6ToothIcon,
   CpuChipIcon,
   HomeIcon,
   KeyIcon,
@@ -36,6 +37,7 @@ export const GROUPS: { name: string | null; entries: Entry[] }[] = [
       { href: "/cache/", name: "Cache", icon: CircleStackIcon, needs: "view_metrics" },
       { href: "/models/", name: "Models", icon: CpuChipIcon, needs: "view_metrics" },
       { href: "/alerts/", name: "Alerts", icon: BellAlertIcon, needs: "view_metrics" },
+      { href: "/settings/", name: "Settings", icon: Cog6ToothIcon, needs: "view_metrics" },
     ],
   },
   {

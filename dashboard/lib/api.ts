@@ -5,7 +5,7 @@ import type { paths } from "./schema";
 export const API_PREFIX = process.env.NEXT_PUBLIC_API_URL ?? process.env.NEXT_PUBLIC_API_PREFIX ?? "";
 
 export type Path = keyof paths;
-export type Method = "GET" | "POST" | "DELETE" | "PATCH";
+export type Method = "GET" | "POST" | "PUT" | "DELETE" | "PATCH";
 export type Query = Record<string, string | number | boolean | null | undefined>;
 
 export interface Call {

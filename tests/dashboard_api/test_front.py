@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 INLINE = "self.__next_f.push('/__asahi_base__/_next/a.js')"
 #: Paths that are both a page and an endpoint.
-SHARED = ("/models", "/analytics/trends", "/analytics/forecast", "/governance/audit")
+SHARED = ("/models", "/analytics/trends", "/analytics/forecast", "/governance/audit", "/settings")
 
 
 def write(folder, name, text):
@@ -40,7 +40,7 @@ def built(tmp_path, monkeypatch):
     """An export with every kind of file, in the place of the package's own."""
     page = '<!doctype html><script src="/__asahi_base__/_next/static/a.js"></script><script>{}</script><p>{}</p>'
     folder = tmp_path / "_ui"
-    for name in ("", "login/", "models/", "analytics/trends/", "analytics/forecast/", "governance/audit/"):
+    for name in ("", "login/", "models/", "analytics/trends/", "analytics/forecast/", "governance/audit/", "settings/"):
         write(folder, f"{name}index.html", page.format(INLINE, name or "home"))
     write(folder, "404.html", page.format(INLINE, "nothing here"))
     write(folder, "_next/static/a.js", 'const base="/__asahi_base__",api="/__asahi_api__";' + "//x" * 400)

@@ -36,6 +36,7 @@ BEHIND = (
     "governance/audit",
     "governance/keys",
     "governance/policies",
+    "settings",
 )
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 #: Where there is no profile the gateway says 404, which is an answer here.
@@ -187,6 +188,17 @@ class TestWork:
         sync_api.expect(admin.get_by_text("Nothing changed")).to_be_visible()
         sync_api.expect(admin.get_by_label("Dollars a day")).to_have_value("5")
         assert api("GET", "/governance/policies/default")["max_cost_per_day"] == 5.0
+
+    def test_settings_are_kept_and_sent_as_changed(self, admin, api):
+        admin.goto("/settings/?tab=cache")
+        hours = admin.get_by_label("Exact entries live for, hours")
+        sync_api.expect(hours).to_have_value("24")
+        hours.fill("48")
+        sync_api.expect(admin.get_by_text("1 change not saved")).to_be_visible()
+        admin.get_by_role("button", name="Save").click()
+        sync_api.expect(admin.get_by_text("Version 1, saved")).to_be_visible()
+        sync_api.expect(hours).to_have_value("48")
+        assert api("GET", "/settings")["cache"]["t1_ttl_hours"] == 48
 
     def test_a_viewer_sees_no_money_and_changes_nothing(self, browser, api):
         made = api("POST", "/governance/api-keys", {"user_id": "vic", "role": "viewer", "scopes": ["all"]})
