@@ -3,8 +3,12 @@
 from asahi_kernel.testing.contracts import SinkContract
 from asahi_telemetry import register_sinks
 
-PROMETHEUS = next(each for each in register_sinks() if each.name == "prometheus")
+PROMETHEUS, TRACES = register_sinks()
 
 
 class TestPrometheus(SinkContract):
     factory = PROMETHEUS
+
+
+class TestTraces(SinkContract):
+    factory = TRACES
