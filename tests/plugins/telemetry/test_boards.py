@@ -29,7 +29,13 @@ def exposed():
     """Sample name → labels, read from the text that we write."""
     tally = Tally()
     attempt = Attempt(n=1, provider="openai", model="m", outcome="ok")
-    made = {"latency_breakdown": {"admission": 1.0}, "ttft_ms": 1.0, "quality_score": 4.0, "attempts": (attempt,)}
+    made = {
+        "latency_breakdown": {"admission": 1.0},
+        "overhead_cost": 1,
+        "ttft_ms": 1.0,
+        "quality_score": 4.0,
+        "attempts": (attempt,),
+    }
     counting = Counting(tally)
     for each in (event(**made), event(cost=None, status="failed"), event(cache_hit=True, cache_tier=2)):
         counting.count(each)

@@ -1,4 +1,4 @@
-"""Prometheus metrics over all workers, counted off the request path."""
+"""Prometheus metrics over all workers and OpenTelemetry traces, made off the request path."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from asahi_kernel import Factory, hookimpl
-from asahi_telemetry.config import PrometheusConfig
+from asahi_telemetry.config import PrometheusConfig, TracesConfig
 
 if TYPE_CHECKING:
     from litestar.types import ControllerRouterHandler
@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
 @hookimpl
 def register_sinks() -> Iterable[Factory[Sink, Any]]:
-    """`prometheus`, which is open wherever it is installed."""
-    return (Factory("prometheus", PrometheusConfig, open_prometheus),)
+    """`prometheus` and `traces`, which are open wherever they are installed."""
+    return (
+        Factory("prometheus", PrometheusConfig, open_prometheus),
+        Factory("traces", TracesConfig, open_traces),
+    )
 
 
 @hookimpl
@@ -36,3 +39,11 @@ async def open_prometheus(config: PrometheusConfig, gateway: Gateway) -> AsyncIt
 
     async with opened(config, gateway) as metrics:
         yield metrics
+
+
+@asynccontextmanager
+async def open_traces(config: TracesConfig, gateway: Gateway) -> AsyncIterator[Sink]:
+    from asahi_telemetry.traces import opened
+
+    async with opened(config, gateway) as traces:
+        yield traces

@@ -15,3 +15,10 @@ class PrometheusConfig(Config, frozen=True):
 
     dir: str | None = None
     interval_s: Annotated[float, Meta(gt=0, le=10)] = 0.5
+
+
+class TracesConfig(Config, frozen=True):
+    """`max_queue` is how many requests may wait for the collector; traces of more are dropped and counted."""
+
+    max_queue: Annotated[int, Meta(ge=1)] = 10_000
+    timeout_s: Annotated[float, Meta(gt=0, le=60)] = 5.0

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 
 from asahi_kernel.records import OWN, Event
-from asahi_telemetry.tally import Labels, Tally
+from asahi_telemetry.families import BY_NAME, MICRO
+from asahi_telemetry.tally import MOST, Labels, Tally
 
 #: Not metrics themselves: the mean quality is told from them.
 QUALITY, QUALITY_COUNT = "_quality_milli", "_quality_count"
 _TIERS = (1, 2, 3)
+_LATENCY = BY_NAME["asahi_latency_ms"].bounds
 _NAMES = ("0", "1", "2", "3")
 #: What a vendor takes is not Asahi's own time.
 _VENDORS = "inference"
@@ -21,6 +24,7 @@ class Counting:
     def __init__(self, tally: Tally, *, org_label: bool = False) -> None:
         self._tally = tally
         self._org_label = org_label
+        self._known: dict[tuple[object, ...], tuple[list[int], list[int]]] = {}
 
     def count(self, event: Event) -> None:
         """What Asahi asks of its own accord is no request: it only costs."""
@@ -30,9 +34,11 @@ class Counting:
         self._attempts(event)
         if event.route == OWN:
             return
-        tally, tier = self._tally, str(event.cache_tier)
-        tally.add("asahi_requests_total", (model, event.task_type, tier, event.status, *org), 1)
-        tally.observe("asahi_latency_ms", (model, tier), event.latency_ms)
+        tally = self._tally
+        requests, latency = self._often(event, model, org)
+        requests[0] += 1
+        latency[bisect_left(_LATENCY, event.latency_ms)] += 1
+        latency[-1] += round(event.latency_ms * MICRO)
         for stage, spent in event.latency_breakdown.items():
             if stage != _VENDORS:
                 tally.observe("asahi_overhead_ms", (stage,), spent)
@@ -44,6 +50,17 @@ class Counting:
             tally.add(QUALITY, (model,), round(event.quality_score * 1e3))
             tally.add(QUALITY_COUNT, (model,), 1)
 
+    def _often(self, event: Event, model: str, org: Labels) -> tuple[list[int], list[int]]:
+        key = (model, event.task_type, event.cache_tier, event.status, org)
+        held = self._known.get(key)
+        if held is None:
+            if len(self._known) >= MOST:
+                self._known.clear()
+            tier = str(event.cache_tier)
+            requests = self._tally.held("asahi_requests_total", (model, event.task_type, tier, event.status, *org))
+            held = self._known[key] = requests, self._tally.held("asahi_latency_ms", (model, tier))
+        return held
+
     def _money(self, event: Event, model: str, org: Labels) -> None:
         tally, labels = self._tally, (model, *org)
         if event.cost is None:
@@ -52,10 +69,12 @@ class Counting:
             tally.add("asahi_cost_dollars_total", labels, event.cost)
         if event.route != OWN:
             tally.add("asahi_baseline_dollars_total", labels, event.baseline_cost)
-        tally.add("asahi_overhead_dollars_total", labels, event.overhead_cost)
+        if event.overhead_cost:
+            tally.add("asahi_overhead_dollars_total", labels, event.overhead_cost)
         for technique, amount in event.saved_by.items():
             tally.add("asahi_savings_dollars", (technique, *org), amount)
-            tally.add("asahi_savings_dollars_total", (technique, *org), max(0, amount))
+            if amount > 0:
+                tally.add("asahi_savings_dollars_total", (technique, *org), amount)
 
     def _attempts(self, event: Event) -> None:
         for attempt in event.attempts:

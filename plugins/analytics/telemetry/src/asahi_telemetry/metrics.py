@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from asahi_kernel.records import Event
     from asahi_telemetry.config import PrometheusConfig
 
+log = logging.getLogger(__name__)
 _LOOK_S = 10.0
 #: The loop's worst lag of so many rounds is told, or a short stall would be gone before the next scrape.
 _ROUNDS = 60
@@ -69,7 +71,10 @@ class Metrics:
     async def end(self) -> None:
         """Leave what was counted to the others: gauges end with their worker."""
         count_faults(self._tally, self._gateway.faults, self._seen)
-        await self._share(())
+        try:
+            await self._share(())
+        except OSError as error:
+            log.warning("the last counts could not be written (%s)", error.strerror)
 
     async def _share(self, now: tuple[Gauge, ...]) -> None:
         if self._folder is None:

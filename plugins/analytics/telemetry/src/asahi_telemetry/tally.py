@@ -53,6 +53,12 @@ class Tally:
         held[bisect_left(family.bounds, value)] += 1
         held[-1] += round(value * family.scale)
 
+    def held(self, name: str, labels: Labels) -> list[int]:
+        """The numbers of one series, to be added to in place by whoever counts it often."""
+        family = BY_NAME[name]
+        series = self.series.setdefault(name, {})
+        return series.get(labels) or _room(series, labels, family.width)
+
     def merge(self, other: Tally) -> None:
         """Add another one's numbers. Series of another shape, from another version, are left out."""
         for name, theirs in other.series.items():
