@@ -13,6 +13,7 @@ from tests.plugins.limits.kit import DOLLAR, allot, limited, rule
 import asahi_limits
 from asahi_kernel.errors import Exhausted, NoRoute, ProviderFailed, Unavailable
 from asahi_kernel.repositories.budgets import Ask
+from asahi_kernel.repositories.people import Tenant
 from asahi_kernel.testing import ASK, HERE, THERE, PolicyContract
 from asahi_kernel.types import Completion, Message, Request, Usage
 from asahi_limits import budget as budget_module
@@ -130,6 +131,28 @@ async def test_hits_count_towards_the_quota():
         assert refused.value.code == "quota_exceeded"
         assert refused.value.details["resets_at"] == end_of("day", datetime.now(UTC)).isoformat()
         await ask(gateway, principal=THERE)
+
+
+@pytest.mark.parametrize(("enforced", "passed"), [(True, 3), (False, 5)])
+async def test_a_plan_bounds_what_a_policy_allows(enforced, passed):
+    """10.11: the smaller of both, where plans are enforced."""
+    plans = {"tiny": {"requests_per_day": 3, "models": 1, "users": 1}}
+    tenants = {"enforce_plans": enforced, "plans": plans}
+    async with limited("quota", policy={"max_requests_per_day": 5}, tenants=tenants) as gateway:
+        now = datetime.now(UTC)
+        tenant = Tenant(org_id="here", name="Here", created_at=now, updated_at=now, plan="tiny")
+        await gateway.storage.repositories.tenants.create(tenant)
+        gateway.standings.forget("here")
+        got = [await admitted(gateway) for _ in range(6)]
+    assert got.count(True) == passed
+
+
+async def admitted(gateway):
+    try:
+        await gateway.policies["quota"].admit(ASK, HERE)
+    except Exhausted:
+        return False
+    return True
 
 
 async def test_a_large_quota_is_met_exactly_though_it_is_taken_in_bundles():

@@ -1,4 +1,4 @@
-"""The policy `quota`: how many requests an org may make in a day, answers from caches included."""
+"""The policy `quota`: how many requests an org may make in a day by its policy and its plan, hits included."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from asahi_limits.seeding import REQUESTS
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
+    from asahi_kernel.standing import Standing
     from asahi_kernel.types import Principal, Request
     from asahi_limits.leasing import Leases
 
@@ -44,11 +45,16 @@ class Quota:
 
     async def admit(self, request: Request, principal: Principal) -> Request:
         """Raises `Exhausted` when the day's requests are used up."""
-        standing = await self._gateway.standings.of(principal.org)
-        limit = standing.policy.max_requests_per_day
+        limit = self._limit(await self._gateway.standings.of(principal.org))
         if limit is not None:
             await self._take(principal.org, limit)
         return request
+
+    def _limit(self, standing: Standing) -> int | None:
+        """What the org's policy says, and no more than its plan."""
+        plan = self._gateway.settings.tenants.plan(standing.tenant.plan) if standing.tenant is not None else None
+        limits = [standing.policy.max_requests_per_day, plan.requests_per_day if plan is not None else None]
+        return min((each for each in limits if each is not None), default=None)
 
     async def _take(self, org: str, limit: int) -> None:
         now = datetime.now(UTC)
