@@ -7,7 +7,7 @@ import pytest
 from tests.kernel.kit import gateway_of
 
 from asahi_kernel.builtins import retention
-from asahi_kernel.builtins.memory_storage import MemoryStorage
+from asahi_kernel.builtins.memory_storage import MemoryRetention, MemoryStorage
 from asahi_kernel.records import Settled
 from asahi_kernel.repositories.work import Body
 from asahi_kernel.testing import ServiceContract
@@ -23,6 +23,7 @@ def aged(days, org="here"):
 
 async def test_the_service_forgets_what_is_older_than_the_operator_keeps(monkeypatch):
     monkeypatch.setattr(retention, "_FIRST_S", (0.0, 0.01))
+    monkeypatch.setattr(retention, "_DAY_S", 0.01)
     async with gateway_of({"governance": {"retention_days": 30}}) as gateway:
         old, new, other = aged(31), aged(29), aged(400, "there")
         await gateway.storage.books.post([old, new, other])
@@ -34,13 +35,12 @@ async def test_the_service_forgets_what_is_older_than_the_operator_keeps(monkeyp
 
 
 async def test_a_storage_that_fails_is_swept_another_day(monkeypatch, caplog):
+    async def broken(_):
+        raise OSError("down")
+
     monkeypatch.setattr(retention, "_FIRST_S", (0.0, 0.0))
+    monkeypatch.setattr(MemoryRetention, "orgs", broken)
     async with gateway_of() as gateway:
-
-        async def broken():
-            raise OSError("down")
-
-        gateway.storage.retention.orgs = broken
         while not gateway.faults["retention"]:
             await asyncio.sleep(0.01)
     assert "retention could not sweep (OSError)" in caplog.text

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def scrape_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
-    @get("/analytics/prometheus", opt={"permission": "view_cost", "scrape": True}, tags=["metrics"])
+    @get(
+        "/analytics/prometheus",
+        opt={"permission": "view_cost", "scrape": True},
+        tags=["metrics"],
+        media_type="text/plain",
+    )
     async def scrape(request: Request[Any, Any, Any]) -> Response[bytes]:
         """What all organisations came to, for Prometheus, as text 0.0.4: for the operator, or the scrape token."""
         if not scraped(request.scope):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
 
 _PAGE = 500
+_JSONL = "application/x-ndjson"
 #: What proves or opens something, and tells a person nothing about themselves.
 _SECRET = frozenset({"key_hash", "pepper_version", "login_hash", "actor_salt", "resource_salt"})
 _encode = msgspec.json.Encoder().encode
@@ -32,7 +33,7 @@ _encode = msgspec.json.Encoder().encode
 def export_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
     """The handler."""
 
-    @get("/governance/data-export", opt={"permission": "manage_users"}, tags=["privacy"])
+    @get("/governance/data-export", opt={"permission": "manage_users"}, tags=["privacy"], media_type=_JSONL)
     async def export(
         request: Request[Any, Any, Any], user_id: FromQuery[str] = "", org_id: FromQuery[str | None] = None
     ) -> Stream:
@@ -48,7 +49,7 @@ def export_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
         noted = entry_of(by, "data_export", "data-export", {"of": user_id}, org=org, classification="restricted")
         await gateway.audit.record(noted)
         headers = {"content-disposition": 'attachment; filename="data.jsonl"'}
-        return Stream(_lines(gateway, org, user_id), media_type="application/x-ndjson", headers=headers)
+        return Stream(_lines(gateway, org, user_id), media_type=_JSONL, headers=headers)
 
     return [export]
 
