@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from asahi_kernel.answer import StepNote
+from asahi_kernel.asking import note_fault
 from asahi_kernel.errors import AsahiError
 from asahi_kernel.types import Completion, Hit, Request, Usage
 
@@ -85,7 +86,7 @@ class Walk:
         try:
             hit = await self._tier.find(step, self._principal)
         except Exception:  # noqa: BLE001 - fails open: the step is done anew
-            self._gateway.faults["cache.step"] += 1
+            note_fault(self._gateway, "cache", "step")
             return False
         if hit is not None and self._fit(hit):
             self._take(step, hit)
@@ -108,7 +109,7 @@ class Walk:
         try:
             await self._tier.keep(step, self._principal, result)
         except Exception:  # noqa: BLE001 - fails open: it is only not known
-            self._gateway.faults["cache.step"] += 1
+            note_fault(self._gateway, "cache", "step")
 
     def _take(self, step: Step, hit: Hit) -> None:
         self._results[step.step_id] = hit.completion
