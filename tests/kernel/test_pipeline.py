@@ -7,13 +7,14 @@ import pytest
 from tests.kernel.kit import ask, chunks_of, events_of, faults, gateway_of
 
 from asahi_kernel.answer import Answer
+from asahi_kernel.clearing import clear
 from asahi_kernel.errors import (
     Denied,
     Invalid,
     NoRoute,
     PluginError,
 )
-from asahi_kernel.testing import ASK, THERE
+from asahi_kernel.testing import ASK, HERE, THERE
 from asahi_kernel.types import Message, Request, Terms, Tool
 
 pytestmark = pytest.mark.anyio
@@ -169,6 +170,21 @@ async def test_identical_requests_under_way_are_paid_for_once():
         assert len(gateway.upstreams["mock"].provider.calls) == 1
         assert sum(answer.bill.cost > 0 for answer in answers) == 1
         assert len(await events_of(gateway)) == 200
+
+
+async def test_an_answer_under_way_while_the_org_clears_its_cache_is_not_kept():
+    """CM-1."""
+    async with gateway_of({"providers": {"mock": {"latency_share": 0.5}}}) as gateway:
+        calls = gateway.upstreams["mock"].provider.calls
+        mine, theirs = (asyncio.create_task(ask(gateway, principal=each)) for each in (HERE, THERE))
+        async with asyncio.timeout(5):
+            while len(calls) < 2:
+                await asyncio.sleep(0.001)
+        await clear(gateway, HERE.org)
+        await asyncio.gather(mine, theirs)
+        assert (await ask(gateway)).hit is None
+        assert (await ask(gateway)).hit is not None
+        assert (await ask(gateway, principal=THERE)).hit is not None
 
 
 async def test_a_follower_is_served_nothing_below_its_own_floor():
