@@ -313,6 +313,23 @@ class TestIdentity:
         with pytest.raises(Unauthenticated):
             await auth.identify(bearer("garbage"))
 
+    async def test_a_key_that_was_refused_once_is_not_believed_when_storage_goes_away(self, made):
+        gateway, issuer, key, token = made
+        now = [0.0]
+        auth = Identifier(gateway.storage.repositories.keys, PEPPERS, KeysConfig(), gateway, clock=lambda: now[0])
+        await auth.identify(bearer(token.text))
+        await issuer.revoke("acme", key.key_id, ACTOR)
+        now[0] = 100.0
+        with pytest.raises(Unauthenticated):
+            await auth.identify(bearer(token.text))
+
+        async def dead(key_id):
+            raise OSError("down")
+
+        gateway.storage.repositories.keys.get_key = dead
+        with pytest.raises(Unavailable):
+            await auth.identify(bearer(token.text))
+
     async def test_a_key_ends_by_itself_also_while_it_is_remembered(self, made):
         gateway, _, _, token = made
         auth = identifier(gateway)
