@@ -138,3 +138,26 @@ async def test_a_frozen_storage_keeps_nobody_waiting_for_what_is_known(kept):
     for _ in range(3):
         async with asyncio.timeout(0.9):
             assert (await standings.of("acme")).policy.blocked_models == ("m",)
+
+
+async def test_a_look_that_began_before_a_change_is_not_kept(kept):
+    storage, standings, _ = kept
+    policies, read_it, gate = storage.repositories.policies, asyncio.Event(), asyncio.Event()
+    get = policies.get_policy
+
+    async def slow(org, version=None):
+        found = await get(org, version)
+        read_it.set()
+        await gate.wait()
+        return found
+
+    policies.get_policy = slow
+    before = asyncio.create_task(standings.of("acme"))
+    await read_it.wait()
+    policies.get_policy = get
+    await save(storage, blocked_models=("m",))
+    standings.forget("acme")
+    assert (await standings.of("acme")).policy.version == 1
+    gate.set()
+    assert (await before).policy.version == 0
+    assert (await standings.of("acme")).policy.version == 1

@@ -184,13 +184,8 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
     settings = gateway.settings
     async with AsyncExitStack() as stack:
         opener = _Opener(gateway, plugins, stack)
-        storage = storage_of(settings, plugins)
-        gateway.vault = _vault(settings, storage)
-        gateway.storage = await opener.one("storages", "storage", storage)
-        await establish(gateway.vault, gateway.storage, settings.encryption)
-        gateway.salts = Salts(gateway.vault.derive("cache"))
+        await _open_storage(gateway, plugins, opener)
         gateway.holdout_key = gateway.vault.derive("holdout")
-        gateway.standings = Standings(gateway.storage, settings.governance.default_policy, gateway.faults)
         gateway.audit = AuditWriter(gateway.storage, gateway.faults)
         gateway.counter = await opener.one("counters", "counter", settings.counter)
         await _open_stores(gateway, opener)
@@ -244,10 +239,7 @@ def _vault(settings: Settings, storage: Table) -> Vault:
 async def storing(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Storage]:
     """Open storage and nothing else, for commands that only look."""
     async with AsyncExitStack() as stack:
-        storage = storage_of(gateway.settings, plugins)
-        gateway.vault = _vault(gateway.settings, storage)
-        gateway.storage = await _Opener(gateway, plugins, stack).one("storages", "storage", storage)
-        await establish(gateway.vault, gateway.storage, gateway.settings.encryption)
+        await _open_storage(gateway, plugins, _Opener(gateway, plugins, stack))
         yield gateway.storage
 
 
@@ -257,17 +249,23 @@ async def tending(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
     settings = gateway.settings
     async with AsyncExitStack() as stack:
         opener = _Opener(gateway, plugins, stack)
-        storage = storage_of(settings, plugins)
-        gateway.vault = _vault(settings, storage)
-        gateway.storage = await opener.one("storages", "storage", storage)
-        await establish(gateway.vault, gateway.storage, settings.encryption)
-        gateway.salts = Salts(gateway.vault.derive("cache"))
-        gateway.standings = Standings(gateway.storage, settings.governance.default_policy, gateway.faults)
+        await _open_storage(gateway, plugins, opener)
         await _open_stores(gateway, opener)
         await _open_tiers(gateway, opener)
         gateway.upstreams = await opener.upstreams()
         gateway.registry = build(settings, gateway.upstreams, mock=gateway.mock)
         yield gateway
+
+
+async def _open_storage(gateway: Gateway, plugins: Plugins, opener: _Opener) -> None:
+    """Storage, what seals it, and what it says of the orgs."""
+    settings = gateway.settings
+    storage = storage_of(settings, plugins)
+    gateway.vault = _vault(settings, storage)
+    gateway.storage = await opener.one("storages", "storage", storage)
+    await establish(gateway.vault, gateway.storage, settings.encryption)
+    gateway.salts = Salts(gateway.vault.derive("cache"))
+    gateway.standings = Standings(gateway.storage, settings.governance.default_policy, gateway.faults)
 
 
 async def _open_stores(gateway: Gateway, opener: _Opener) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
 
 from asahi_kernel import preferences
-from asahi_kernel.errors import Unavailable
+from asahi_kernel.believing import Believed
 from asahi_kernel.money import nano
 from asahi_kernel.preferences import Preferences, TaskNeed
 from asahi_kernel.repositories import Governing
@@ -24,17 +22,8 @@ if TYPE_CHECKING:
     from asahi_kernel.repositories.rules import ComplianceProfile
     from asahi_kernel.settings import DefaultPolicy
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: A change is in force on every worker within this time; past half of it a standing is looked up beside the request.
-_FRESH_S = 1.0
-#: How long a standing is believed while storage is away.
-_KEPT_S = 300.0
-_STORAGE_S = 2.0
-#: A frozen storage keeps nobody waiting longer than this for what is known already.
-_WAIT_S = 0.25
-_ORGS = 10_000
 #: Frameworks under which every inference is in the audit log.
 AUDITED = frozenset({"hipaa", "soc2"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -73,15 +62,8 @@ class Standing(Struct, frozen=True, kw_only=True):
         return (self.policy.version > 0 and self.policy.require_audit_log) or not AUDITED.isdisjoint(self.frameworks)
 
 
-class _Known(Struct):
-    standing: Standing
-    at: float
-    failing: bool = False
-
-
-class Standings:
-    """Looked up in storage once a second for each org that asks, and believed for five minutes while that is away. A
-    storage that keeps no such things leaves every org at the defaults."""
+class Standings(Believed[Standing]):
+    """A storage that keeps no such things leaves every org at the defaults."""
 
     def __init__(
         self,
@@ -92,81 +74,22 @@ class Standings:
     ) -> None:
         self._repositories = storage.repositories if isinstance(storage, Governing) else None
         self._default = default
-        self._faults = faults if faults is not None else Counter()
-        self._clock = clock
-        self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._looking: dict[str, asyncio.Task[Standing]] = {}
-
-    async def of(self, org: str) -> Standing:
-        """What holds now. Raises `Unavailable` when storage is away and nothing is known of the org."""
-        if self._repositories is None:
-            return self._plain(org)
-        known = self._known.get(org)
-        if known is None:
-            return await self._look(org)
-        age = self._clock() - known.at
-        if age >= _KEPT_S:
-            return await self._look(org)
-        if age >= _FRESH_S and not known.failing:
-            try:
-                async with asyncio.timeout(_WAIT_S):
-                    return await self._look(org)
-            except (Unavailable, TimeoutError):
-                known.failing = True
-                return known.standing
-        if age >= _FRESH_S / 2:
-            self._start(org)
-        return known.standing
-
-    def fresh(self, org: str) -> Standing | None:
-        """The same without waiting, if it was looked up a moment ago; None where `of` must be asked."""
-        known = self._known.get(org)
-        return known.standing if known is not None and self._clock() - known.at < _FRESH_S / 2 else None
+        counted = faults if faults is not None else Counter[str]()
+        super().__init__(self._read, "what holds for this organisation", counted, "standing.storage", clock)
 
     def known(self, org: str) -> Standing:
-        """The same without waiting: what was last looked up, else the defaults. What is old is looked up meanwhile."""
-        known = self._known.get(org)
-        if self._repositories is not None and (known is None or self._clock() - known.at >= _FRESH_S / 2):
-            self._start(org)
-        return self._plain(org) if known is None else known.standing
+        """What was last looked up, else the defaults, without waiting. What is old is looked up meanwhile."""
+        return super().known(org) or self._plain(org)
 
-    def forget(self, org: str) -> None:
-        """It was changed here: look it up again at once."""
-        self._known.pop(org, None)
-
-    async def _look(self, org: str) -> Standing:
-        return await asyncio.shield(self._start(org))
-
-    def _start(self, org: str) -> asyncio.Task[Standing]:
-        """Callers for one org wait for one look."""
-        task = self._looking.get(org)
-        if task is None:
-            task = self._looking[org] = asyncio.get_running_loop().create_task(self._load(org))
-            task.add_done_callback(lambda done: self._done(org, done))
-        return task
-
-    def _done(self, org: str, task: asyncio.Task[Any]) -> None:
-        self._looking.pop(org, None)
-        if not task.cancelled():
-            task.exception()
-
-    async def _load(self, org: str) -> Standing:
-        assert self._repositories is not None
-        kept, began = self._repositories, self._clock()
-        try:
-            async with asyncio.timeout(_STORAGE_S):
-                policy = await kept.policies.get_policy(org)
-                profile = await kept.compliance.get(org)
-                wanted = await kept.settings.get(org)
-                tenant = await kept.tenants.get(org)
-        except Exception as error:
-            self._faults["standing.storage"] += 1
-            if (known := self._known.get(org)) is not None:
-                known.failing = True
-            raise Unavailable(
-                "what holds for this organisation cannot be looked up", code="storage_unavailable", retry_after=5
-            ) from error
-        standing = Standing(
+    async def _read(self, org: str) -> Standing:
+        kept = self._repositories
+        if kept is None:
+            return self._plain(org)
+        policy = await kept.policies.get_policy(org)
+        profile = await kept.compliance.get(org)
+        wanted = await kept.settings.get(org)
+        tenant = await kept.tenants.get(org)
+        return Standing(
             org=org,
             policy=policy or self.default(org),
             profile=profile,
@@ -175,11 +98,6 @@ class Standings:
             said=preferences.said(wanted.body) if wanted is not None else frozenset(),
             tenant=tenant,
         )
-        self._known[org] = _Known(standing, began)
-        self._known.move_to_end(org)
-        if len(self._known) > _ORGS:
-            self._known.popitem(last=False)
-        return standing
 
     def _plain(self, org: str) -> Standing:
         return Standing(org=org, policy=self.default(org))

@@ -14,11 +14,12 @@ from asahi_kernel.alerting import alert
 from asahi_kernel.errors import Exhausted
 from asahi_kernel.money import plain
 from asahi_kernel.repositories.budgets import Ask, Budget
-from asahi_limits.book import Book, concerning, of_policy
+from asahi_limits.book import book_of, concerning, of_policy
 from asahi_limits.calendar import end_of, start_of
 from asahi_limits.leasing import Leases, leasing
 
 if TYPE_CHECKING:
+    from asahi_kernel.believing import Believed
     from asahi_kernel.gateway import Gateway
     from asahi_kernel.types import Principal, Request
     from asahi_limits.config import BudgetConfig
@@ -35,7 +36,9 @@ class BudgetPolicy:
     """Asks for nothing of an org without budgets. What was billed beyond what was held is charged all the same, and
     counted as overshoot; so is what comes after a lease has ended."""
 
-    def __init__(self, gateway: Gateway, config: BudgetConfig, leases: Leases, book: Book) -> None:
+    def __init__(
+        self, gateway: Gateway, config: BudgetConfig, leases: Leases, book: Believed[Sequence[Budget]]
+    ) -> None:
         self._gateway = gateway
         self._config = config
         self._leases = leases
@@ -48,7 +51,7 @@ class BudgetPolicy:
     async def admit(self, request: Request, principal: Principal) -> Request:
         """Only looks up what binds the caller, so that `binds` need not wait."""
         await self._gateway.standings.of(principal.org)
-        await self.book.read(principal.org)
+        await self.book.of(principal.org)
         return request
 
     def binds(self, principal: Principal) -> bool:
@@ -88,7 +91,7 @@ class BudgetPolicy:
 
     def _concerning(self, principal: Principal) -> list[Budget]:
         policy = self._gateway.standings.known(principal.org).policy
-        return concerning([*self.book.known(principal.org), *of_policy(policy)], principal)
+        return concerning([*(self.book.known(principal.org) or ()), *of_policy(policy)], principal)
 
     async def _stored(self, budget: Budget) -> Budget:
         """A storage leases from what it knows only: the limits of a policy are rows there, like budgets."""
@@ -139,7 +142,7 @@ class BudgetPolicy:
 async def open_policy(config: BudgetConfig, gateway: Gateway) -> AsyncIterator[BudgetPolicy]:
     """The policy, whose book the routes use too."""
     async with leasing(gateway) as leases:
-        policy = BudgetPolicy(gateway, config, leases, Book(leases.budgets))
+        policy = BudgetPolicy(gateway, config, leases, book_of(leases.budgets, gateway.faults))
         gateway.shared["limits.budget"] = policy
         yield policy
 
