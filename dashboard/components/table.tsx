@@ -2,6 +2,7 @@
 
 import type { ReactNode } from "react";
 import { cn } from "@/lib/cn";
+import type { Pages } from "@/lib/pages";
 
 export interface Column<T> {
   name: string;
@@ -126,26 +127,21 @@ function Opener<T>({ row, open, cell }: { row: T; open: (row: T) => void; cell: 
 }
 
 /** On to the next page of a list that the gateway keeps. */
-export function Pager({
-  page,
-  more,
-  newer,
-  older,
-}: {
-  page: number;
-  more: boolean;
-  newer: () => void;
-  older: () => void;
-}) {
+export function Pager({ pages, next }: { pages: Pages; next: string | null }) {
   const style = "min-h-8 rounded-lg border border-control px-3 text-sm disabled:opacity-60";
   return (
     <nav aria-label="Pages" className="mt-3 flex items-center justify-between gap-2 text-sm text-muted">
-      <span>Page {page}</span>
+      <span>Page {pages.number}</span>
       <span className="flex gap-2">
-        <button type="button" className={style} disabled={page <= 1} onClick={newer}>
+        <button type="button" className={style} disabled={pages.number <= 1} onClick={pages.newer}>
           Newer
         </button>
-        <button type="button" className={style} disabled={!more} onClick={older}>
+        <button
+          type="button"
+          className={style}
+          disabled={next === null}
+          onClick={() => next !== null && pages.older(next)}
+        >
           Older
         </button>
       </span>

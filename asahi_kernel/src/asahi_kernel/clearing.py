@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asahi_kernel.asking import note_fault
 from asahi_kernel.errors import Unavailable
@@ -86,3 +86,9 @@ async def _clear_some(tier: ListingTier, org: str, user: str | None, document_id
         wanted = (user is None or row.user == user) and (document_id is None or row.document_id == document_id)
         gone += wanted and await tier.evict(org, row.entry_id)
     return gone
+
+
+def counted(by_tier: Mapping[int, int]) -> dict[str, Any]:
+    """How many went, as it is told."""
+    counts = {f"t{number}": count for number, count in by_tier.items()}
+    return {"cleared": {**counts, "total": sum(by_tier.values())}}

@@ -7,9 +7,11 @@ import fcntl
 import hashlib
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
+
+import msgspec
 
 from asahi_kernel.errors import ConfigError
 from asahi_kernel.keyfile import once
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from asahi_kernel.settings import Settings
+
+T = TypeVar("T")
 
 
 class SigningKey:
@@ -58,6 +62,17 @@ def seed_of(folder: Path, configured: str | None) -> bytes:
     if len(seed) != 32:
         raise ConfigError("ASAHI_CHECKPOINT_KEY must be 64 hexadecimal digits, the seed of an Ed25519 key")
     return seed
+
+
+def whole_lines(lines: Iterable[bytes], kind: type[T]) -> list[T]:
+    """The records of such a file, oldest first; a line that a crash tore is left out."""
+    found = []
+    for line in lines:
+        try:
+            found.append(msgspec.json.decode(line, type=kind))
+        except msgspec.DecodeError:
+            continue
+    return found
 
 
 def signed_by(public: bytes, message: bytes, signature: str) -> bool:

@@ -45,14 +45,14 @@ def _changing(gateway: Gateway) -> list[HTTPRouteHandler]:
         principal, number = principal_of(request), _tier(tier)
         told = {"tier": number, "user_id": user_id, "document_id": document_id}
         await note(gateway, request, "cache_clear", "cache", told)
-        return _counts(await clearing.clear(gateway, principal.org, number, user_id, document_id))
+        return clearing.counted(await clearing.clear(gateway, principal.org, number, user_id, document_id))
 
     @delete("/cache/expired", opt={"permission": "manage_policy"}, tags=["cache"], status_code=200)
     async def expired(request: Request[Any, Any, Any], tier: FromQuery[str | None] = None) -> dict[str, Any]:
         """Remove what has expired; what still lives stays."""
         principal, number = principal_of(request), _tier(tier)
         await note(gateway, request, "cache_expired", "cache", {"tier": number})
-        return _counts(await clearing.expire(gateway, principal.org, number))
+        return clearing.counted(await clearing.expire(gateway, principal.org, number))
 
     @delete("/cache/entries/{entry_id:str}", opt={"permission": "manage_policy"}, tags=["cache"], status_code=204)
     async def forget(request: Request[Any, Any, Any], entry_id: FromPath[str]) -> None:
@@ -156,11 +156,6 @@ async def written(
 async def _view(gateway: Gateway, principal: Principal, *, response: bool = False) -> listing.View:
     money = "view_cost" in principal.permissions
     return await listing.view_of(gateway, principal.org, money=money, response=response)
-
-
-def _counts(by_tier: Mapping[int, int]) -> dict[str, Any]:
-    counts = {f"t{number}": count for number, count in by_tier.items()}
-    return {"cleared": {**counts, "total": sum(by_tier.values())}}
 
 
 def _tier(text: str | None) -> int | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from asahi_kernel.cli.options import config_option, json_option, load
+from asahi_kernel.cli.telling import tell
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
@@ -39,7 +40,7 @@ def stats(config: Path | None, org: str, as_json: bool) -> None:
         totals = await gateway.storage.events.totals(org, None)
         return await listing.summary(gateway, org, totals, money=True)
 
-    _tell(_tended(load(config), look), as_json)
+    tell(_tended(load(config), look), as_json)
 
 
 @cache.command()
@@ -56,9 +57,9 @@ def clear(
     from asahi_kernel import clearing
 
     async def work(gateway: Gateway) -> dict[str, Any]:
-        return _counts(await clearing.clear(gateway, org, tier, user, document))
+        return clearing.counted(await clearing.clear(gateway, org, tier, user, document))
 
-    _tell(_tended(load(config), work), as_json)
+    tell(_tended(load(config), work), as_json)
 
 
 @cache.command()
@@ -71,9 +72,9 @@ def expire(config: Path | None, org: str, tier: int | None, as_json: bool) -> No
     from asahi_kernel import clearing
 
     async def work(gateway: Gateway) -> dict[str, Any]:
-        return _counts(await clearing.expire(gateway, org, tier))
+        return clearing.counted(await clearing.expire(gateway, org, tier))
 
-    _tell(_tended(load(config), work), as_json)
+    tell(_tended(load(config), work), as_json)
 
 
 @cache.command()
@@ -118,19 +119,3 @@ async def _opened(settings: Settings) -> AsyncIterator[Gateway]:
         if not gateway.tiers:
             sys.exit(1)
         yield gateway
-
-
-def _counts(by_tier: Any) -> dict[str, Any]:
-    counts = {f"t{number}": count for number, count in by_tier.items()}
-    return {"cleared": {**counts, "total": sum(by_tier.values())}}
-
-
-def _tell(told: dict[str, Any], as_json: bool) -> None:
-    import msgspec
-
-    if as_json:
-        click.echo(msgspec.json.encode(told))
-        return
-    for name, value in told.items():
-        shown = ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, dict) else value
-        click.echo(f"{name}: {shown}")

@@ -8,13 +8,13 @@ import { Card } from "@/components/card";
 import { Curl } from "@/components/curl";
 import { Page } from "@/components/page";
 import { Empty, Loaded } from "@/components/states";
+import { Tabs } from "@/components/tabs";
 import { useTell } from "@/components/toast";
 import { Updated } from "@/components/updated";
 import { Why } from "@/components/why";
 import type { Advice, Anomaly, Report } from "@/lib/answers";
 import { type ApiError, request } from "@/lib/api";
 import { useAnswer } from "@/lib/asking";
-import { cn } from "@/lib/cn";
 import { count, money, percent, time } from "@/lib/numbers";
 import { useQueryState } from "@/lib/range";
 import { useCan } from "@/lib/session";
@@ -38,24 +38,14 @@ export default function Alerts() {
   const id = asked.get("id");
   return (
     <Page title="Alerts" note="What is unusual, and what would lower the bill.">
-      <nav aria-label="Alerts" className="flex flex-wrap gap-2">
-        {(Object.keys(TABS) as Tab[])
-          .filter((name) => name !== "recommendations" || money)
-          .map((name) => (
-            <button
-              key={name}
-              type="button"
-              aria-current={tab === name ? "page" : undefined}
-              className={cn(
-                "min-h-10 rounded-full border px-4 text-sm font-medium",
-                tab === name ? "border-accent-ink bg-accent-soft text-accent-ink" : "border-control bg-card",
-              )}
-              onClick={() => ask({ tab: name })}
-            >
-              {TABS[name]}
-            </button>
-          ))}
-      </nav>
+      <Tabs
+        label="Alerts"
+        tabs={(Object.keys(TABS) as Tab[])
+          .filter((id) => id !== "recommendations" || money)
+          .map((id) => ({ id, name: TABS[id] }))}
+        open={tab}
+        change={(next) => ask({ tab: next })}
+      />
       {tab === "recommendations" ? <Recommendations open={(next) => ask({ id: next })} /> : <Anomalies state={tab} />}
       <Why id={id} close={() => ask({ id: null })} />
     </Page>

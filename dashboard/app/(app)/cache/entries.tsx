@@ -12,6 +12,7 @@ import type { CacheEntry } from "@/lib/answers";
 import { type ApiError, request } from "@/lib/api";
 import { useAnswer } from "@/lib/asking";
 import { ago, bytes, count, cut, duration, money } from "@/lib/numbers";
+import { usePages } from "@/lib/pages";
 
 /** Pages of entries, which the gateway filters and sorts. */
 export function Entries() {
@@ -19,10 +20,10 @@ export function Entries() {
   const [text, setText] = useState("");
   const [beginning, setBeginning] = useState("");
   const [sort, setSort] = useState("created_at");
-  const [cursors, setCursors] = useState<string[]>([]);
+  const pages = usePages();
   const tell = useTell();
   const client = useQueryClient();
-  const call = { query: { tier, q: beginning, sort, limit: 50, cursor: cursors[cursors.length - 1] } };
+  const call = { query: { tier, q: beginning, sort, limit: 50, cursor: pages.cursor } };
   const found = useAnswer<{ entries: CacheEntry[]; next_cursor: string | null }>("/cache/entries", call, {
     every: 30_000,
   });
@@ -35,7 +36,7 @@ export function Entries() {
     onError: (error) => tell(error.message, "bad"),
   });
   const fresh = (run: () => void) => {
-    setCursors([]);
+    pages.first();
     run();
   };
   return (
@@ -125,12 +126,7 @@ export function Entries() {
                 },
               ]}
             />
-            <Pager
-              page={cursors.length + 1}
-              more={data.next_cursor !== null}
-              newer={() => setCursors(cursors.slice(0, -1))}
-              older={() => data.next_cursor && setCursors([...cursors, data.next_cursor])}
-            />
+            <Pager pages={pages} next={data.next_cursor} />
           </>
         )}
       </Loaded>

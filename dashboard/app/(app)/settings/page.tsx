@@ -9,10 +9,10 @@ import { Curl } from "@/components/curl";
 import { Choice, Field, input, Switch } from "@/components/field";
 import { Page } from "@/components/page";
 import { Loaded, Refused } from "@/components/states";
+import { Tabs } from "@/components/tabs";
 import { useTell } from "@/components/toast";
 import { type ApiError, request } from "@/lib/api";
 import { useAnswer } from "@/lib/asking";
-import { cn } from "@/lib/cn";
 import { time } from "@/lib/numbers";
 import { useQueryState } from "@/lib/range";
 import { useCan } from "@/lib/session";
@@ -37,22 +37,12 @@ export default function SettingsPage() {
       title="Settings"
       note="What the organisation wants of the gateway. What its operator fixed is in the gateway's file."
     >
-      <nav aria-label="Settings" className="flex flex-wrap gap-2">
-        {Object.entries(GROUPS).map(([name, group]) => (
-          <button
-            key={name}
-            type="button"
-            aria-current={tab === name ? "page" : undefined}
-            className={cn(
-              "min-h-10 rounded-full border px-4 text-sm font-medium",
-              tab === name ? "border-accent-ink bg-accent-soft text-accent-ink" : "border-control bg-card",
-            )}
-            onClick={() => ask({ tab: name })}
-          >
-            {group.name}
-          </button>
-        ))}
-      </nav>
+      <Tabs
+        label="Settings"
+        tabs={Object.entries(GROUPS).map(([id, group]) => ({ id, name: group.name }))}
+        open={tab}
+        change={(next) => ask({ tab: next })}
+      />
       <Loaded query={found} height="min-h-96">
         {(settings) => <Group key={`${tab} ${settings.version}`} name={tab} settings={settings} />}
       </Loaded>

@@ -17,6 +17,7 @@ import type { AuditEntry, AuditPage, Verdict } from "@/lib/answers";
 import { type Query, urlOf } from "@/lib/api";
 import { useAnswer } from "@/lib/asking";
 import { count, cut, time } from "@/lib/numbers";
+import { usePages } from "@/lib/pages";
 import { type Range, useQueryState, useRange } from "@/lib/range";
 
 const DAYS: Record<string, number> = { "24h": 1, "7d": 7, "30d": 30, "90d": 90 };
@@ -30,19 +31,23 @@ function bounds(range: Range): Query {
 }
 
 export default function Audit() {
-  const [range, change] = useRange();
+  const [range, setRange] = useRange();
   const [asked, ask] = useQueryState();
   const [since] = useState(() => Date.now());
-  const [cursors, setCursors] = useState<string[]>([]);
+  const pages = usePages();
   const filters = { action: asked.get("action"), user_id: asked.get("user"), result: asked.get("result") };
   const times = useMemo(() => bounds(range), [range]);
   const query = { ...times, ...filters };
-  const call = { query: { ...query, limit: 50, cursor: cursors[cursors.length - 1] } };
+  const call = { query: { ...query, limit: 50, cursor: pages.cursor } };
   const page = useAnswer<AuditPage>("/governance/audit", call, { once: true });
   const id = asked.get("id");
   const entry = page.data?.entries.find((each) => each.entry_id === id) ?? null;
+  const change = (next: Partial<Range>) => {
+    pages.first();
+    setRange(next);
+  };
   const filter = (next: Record<string, string | null>) => {
-    setCursors([]);
+    pages.first();
     ask(next);
   };
   return (
@@ -89,12 +94,7 @@ export default function Audit() {
           {(data) => (
             <>
               <Entries rows={[...data.entries]} opened={id} open={(next) => ask({ id: next })} />
-              <Pager
-                page={cursors.length + 1}
-                more={data.next_cursor !== null}
-                newer={() => setCursors(cursors.slice(0, -1))}
-                older={() => data.next_cursor && setCursors([...cursors, data.next_cursor])}
-              />
+              <Pager pages={pages} next={data.next_cursor} />
             </>
           )}
         </Loaded>
@@ -103,7 +103,7 @@ export default function Audit() {
         entry={entry}
         close={() => ask({ id: null })}
         same={(next) => {
-          setCursors([]);
+          pages.first();
           ask({ id: null, ...next });
         }}
       />

@@ -17,6 +17,7 @@ import type { KeyPage, KeyRow, Made } from "@/lib/answers";
 import { type ApiError, request } from "@/lib/api";
 import { useAnswer } from "@/lib/asking";
 import { ago, cut, day } from "@/lib/numbers";
+import { usePages } from "@/lib/pages";
 import { useCan } from "@/lib/session";
 import { NewKey } from "./new";
 import { Secret } from "./secret";
@@ -27,13 +28,13 @@ export default function Keys() {
   const manages = useCan("manage_users");
   const [revoked, setRevoked] = useState(false);
   const [user, setUser] = useState("");
-  const [cursors, setCursors] = useState<string[]>([]);
+  const pages = usePages();
   const [creating, setCreating] = useState(false);
   const [made, setMade] = useState<Made | null>(null);
   const [revoking, setRevoking] = useState<KeyRow | null>(null);
   const [rotating, setRotating] = useState<KeyRow | null>(null);
   const call = {
-    query: { include_revoked: revoked, user_id: user || null, limit: 50, cursor: cursors[cursors.length - 1] },
+    query: { include_revoked: revoked, user_id: user || null, limit: 50, cursor: pages.cursor },
   };
   const keys = useAnswer<KeyPage>("/governance/api-keys", call, { every: 30_000 });
   const expiring = (keys.data?.keys ?? []).filter((key) => !key.revoked && left(key) < SOON && left(key) > 0).length;
@@ -67,7 +68,7 @@ export default function Keys() {
                   value={user}
                   placeholder="all users"
                   onChange={(event) => {
-                    setCursors([]);
+                    pages.first();
                     setUser(event.target.value.trim());
                   }}
                 />
@@ -78,7 +79,7 @@ export default function Keys() {
             label="Revoked ones too"
             checked={revoked}
             change={(next) => {
-              setCursors([]);
+              pages.first();
               setRevoked(next);
             }}
           />
@@ -105,12 +106,7 @@ export default function Keys() {
           {(data) => (
             <>
               <KeyTable rows={[...data.keys]} manages={manages} revoke={setRevoking} rotate={setRotating} />
-              <Pager
-                page={cursors.length + 1}
-                more={data.next_cursor !== null}
-                newer={() => setCursors(cursors.slice(0, -1))}
-                older={() => data.next_cursor && setCursors([...cursors, data.next_cursor])}
-              />
+              <Pager pages={pages} next={data.next_cursor} />
             </>
           )}
         </Loaded>

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from asahi_kernel.ledger import Head
-from asahi_kernel.signing import SigningKey, key_id, seed_of, signed_by
+from asahi_kernel.signing import SigningKey, key_id, seed_of, signed_by, whole_lines
 
 FILE = "savings-checkpoints.jsonl"
 
@@ -72,13 +72,7 @@ def root_of(heads: Mapping[str, Head]) -> str:
 
 def read(lines: Iterable[bytes]) -> list[Checkpoint]:
     """The checkpoints of a file, oldest first; a line that a crash tore is left out."""
-    found = []
-    for line in lines:
-        try:
-            found.append(msgspec.json.decode(line, type=Checkpoint))
-        except msgspec.DecodeError:
-            continue
-    return found
+    return whole_lines(lines, Checkpoint)
 
 
 def _message(checkpoint: Checkpoint) -> bytes:

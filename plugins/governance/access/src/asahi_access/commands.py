@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asahi_kernel.cli.options import config_option, json_option, load
+from asahi_kernel.cli.telling import operator_name
 
 if TYPE_CHECKING:
     from asahi_access.issuing import Issuer
@@ -144,14 +144,6 @@ async def _issuing(settings: Settings) -> AsyncIterator[tuple[Issuer, Actor]]:
         yield issuer, Actor(org=operator, user=operator_name())
         async with counting(gateway, plugins) as counter:
             await tell(counter)
-
-
-def operator_name() -> str:
-    """Who sits at the command line, as the audit log names them."""
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (KeyError, OSError):
-        return "cli"
 
 
 def _show(key: ApiKey, token: Token, as_json: bool) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asahi_access.commands import checked_id, operator_name
+from asahi_access.commands import checked_id
 from asahi_kernel.cli.options import config_option, json_option, load
+from asahi_kernel.cli.telling import operator_name
 
 if TYPE_CHECKING:
     from asahi_access.tenants import Registrar

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from asahi_kernel.repositories.audit import Checkpoint
-from asahi_kernel.signing import SigningKey, append, key_id, signed_by
+from asahi_kernel.signing import SigningKey, append, key_id, signed_by, whole_lines
 
 if TYPE_CHECKING:
     from asahi_audit.merkle import Tree
@@ -43,13 +43,7 @@ def path_of(settings: Settings) -> Path:
 
 def read(lines: Iterable[bytes]) -> list[Checkpoint]:
     """The checkpoints of a file, oldest first; a line that a crash tore is left out."""
-    found = []
-    for line in lines:
-        try:
-            found.append(msgspec.json.decode(line, type=Checkpoint))
-        except msgspec.DecodeError:
-            continue
-    return found
+    return whole_lines(lines, Checkpoint)
 
 
 def read_file(path: Path) -> list[Checkpoint]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import re
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asahi_kernel.cli.options import config_option, json_option, load
+from asahi_kernel.cli.telling import operator_name
 
 if TYPE_CHECKING:
     from asahi_audit.verifying import Finding
@@ -102,7 +102,7 @@ async def _export(settings: Settings, org: str | None, form: str, out: Path | No
 
     async with _storage(settings) as storage:
         operator = settings.governance.operator_org
-        actor = Actor(org=operator, user=_operator())
+        actor = Actor(org=operator, user=operator_name())
         noted = entry_of(actor, "audit_export", "audit", {"format": form}, org=org, classification="confidential")
         async with storage.together() as kept:
             await kept.audit.append([noted])
@@ -167,13 +167,6 @@ def _storage(settings: Settings) -> Any:
     from asahi_kernel.plugins import load_plugins
 
     return storing(Gateway(settings), load_plugins())
-
-
-def _operator() -> str:
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (KeyError, OSError):
-        return "cli"
 
 
 def _told(found: Finding, org: str | None) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asahi_kernel.cli.options import config_option, json_option, load
+from asahi_kernel.cli.telling import operator_name, tell
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
@@ -38,7 +38,7 @@ def erase(config: Path | None, org: str, user: str | None, yes: bool, as_json: b
         click.confirm(f"Erase {'all of' if user is None else repr(user) + ' of'} {org!r}?", abort=True)
 
     async def work(gateway: Gateway) -> Any:
-        ordered = await erasing.order(gateway, org, user, Actor(org=operator, user=_name()))
+        ordered = await erasing.order(gateway, org, user, Actor(org=operator, user=operator_name()))
         done = await erasing.carry_out(gateway, ordered)
         while done is None or done.state != "done":  # a server was quicker
             await asyncio.sleep(0.5)
@@ -47,7 +47,7 @@ def erase(config: Path | None, org: str, user: str | None, yes: bool, as_json: b
 
     done = _tended(settings, work)
     told = {"erasure_id": done.erasure_id, "residues": done.residues, "counts": done.counts}
-    _tell(told, as_json)
+    tell(told, as_json)
     if done.residues:
         sys.exit(1)
 
@@ -69,7 +69,7 @@ def run(config: Path | None, as_json: bool) -> None:
     async def work(gateway: Gateway) -> int:
         return await sweep(gateway.storage, settings.governance.retention_days)
 
-    _tell({"requests": _tended(settings, work)}, as_json)
+    tell({"requests": _tended(settings, work)}, as_json)
 
 
 @click.command("rotate-encryption")
@@ -91,7 +91,7 @@ def rotate_encryption(config: Path | None, as_json: bool) -> None:
             return await rotate(gateway.vault, storage)
 
     done = asyncio.run(run())
-    _tell({"rewrapped": done.rewrapped, "resealed": done.resealed, "left": done.left}, as_json)
+    tell({"rewrapped": done.rewrapped, "resealed": done.resealed, "left": done.left}, as_json)
     if done.left:
         sys.exit(1)
 
@@ -108,21 +108,3 @@ def _tended(settings: Settings, work: Callable[[Gateway], Awaitable[Any]]) -> An
             return await work(gateway)
 
     return asyncio.run(run())
-
-
-def _name() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "operator"
-
-
-def _tell(told: dict[str, Any], as_json: bool) -> None:
-    import msgspec
-
-    if as_json:
-        click.echo(msgspec.json.encode(told))
-        return
-    for name, value in told.items():
-        shown = ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, dict) else value
-        click.echo(f"{name}: {shown}")
