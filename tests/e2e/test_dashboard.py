@@ -200,6 +200,23 @@ class TestWork:
         sync_api.expect(hours).to_have_value("48")
         assert api("GET", "/settings")["cache"]["t1_ttl_hours"] == 48
 
+    def test_another_range_or_filter_begins_at_the_first_page(self, admin, api):
+        for _ in range(55):
+            api("GET", "/governance/audit")
+        admin.goto("/governance/audit/")
+        pages, rows = admin.get_by_role("navigation", name="Pages"), admin.get_by_role("row")
+        for act in (
+            lambda: admin.get_by_label("Range", exact=True).select_option("24h"),
+            lambda: admin.get_by_label("Result").select_option("success"),
+        ):
+            sync_api.expect(pages).to_contain_text("Page 1")
+            sync_api.expect(rows).to_have_count(51)
+            pages.get_by_role("button", name="Older").click()
+            sync_api.expect(pages).to_contain_text("Page 2")
+            sync_api.expect(rows).not_to_have_count(51)
+            act()
+            sync_api.expect(pages).to_contain_text("Page 1")
+
     def test_a_viewer_sees_no_money_and_changes_nothing(self, browser, api):
         made = api("POST", "/governance/api-keys", {"user_id": "vic", "role": "viewer", "scopes": ["all"]})
         with visit(browser, api, made["api_key"]) as page:
