@@ -263,7 +263,7 @@ async def test_an_org_can_switch_it_off():
     async with stepping() as (gateway, _):
         known = await gateway.standings.of("here")
         off = msgspec.structs.replace(known, preferences=Preferences(cache=Caching(t3_enabled=False)))
-        gateway.standings._known["here"].standing = off
+        gateway.standings._known["here"].told = off
         assert gateway.stepwise.plan(question(), HERE) is None
         assert gateway.stepwise.plan(question(), THERE) is not None
 
@@ -274,7 +274,7 @@ async def test_results_live_as_long_as_the_org_says():
         wants = msgspec.structs.replace(
             known, preferences=Preferences(cache=Caching(t3_ttl_hours=7)), said=frozenset({"cache.t3_ttl_hours"})
         )
-        gateway.standings._known["here"].standing = wants
+        gateway.standings._known["here"].told = wants
         await ask(gateway, question())
         lives = [row.expires_at - row.created_at async for row in gateway.stepwise.rows("here")]
         assert lives
