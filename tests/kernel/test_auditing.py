@@ -87,6 +87,49 @@ async def test_what_is_lost_at_the_end_is_counted():
     assert faults["audit.lost"] == 1
 
 
+class Unheard(Failing):
+    """A storage that commits, and whose answer never comes while `deaf`."""
+
+    deaf = True
+
+    @asynccontextmanager
+    async def together(self):
+        async with self.inner.together() as kept:
+            yield kept
+        if self.deaf:
+            raise ConnectionResetError
+
+
+async def test_a_commit_whose_answer_was_lost_is_not_written_twice_and_holds_up_nothing():
+    storage = Unheard()
+    writer = AuditWriter(storage, Counter())
+    async with writer.writing():
+        writer.note(entry_of(ANA, "login", "-"))
+        writer.note(entry_of(ANA, "logout", "-"))
+        await asyncio.sleep(0.05)
+        assert await chain(storage) == ["login", "logout"]
+        storage.deaf = False
+        async with asyncio.timeout(5):
+            await writer.record(entry_of(ANA, "cache_clear", "cache"))
+    assert await chain(storage) == ["login", "logout", "cache_clear"]
+    assert await storage.repositories.audit.verify_chain("acme") == ""
+
+
+async def test_an_entry_that_can_never_be_written_takes_no_other_with_it():
+    storage, faults = Failing(), Counter()
+    writer = AuditWriter(storage, faults)
+    good = [entry_of(ANA, f"a{number}", "-") for number in range(20)]
+    twice = entry_of(ANA, "twice", "-")
+    async with writer.writing():
+        await writer.record(twice)
+        for entry in (*good[:7], twice, *good[7:]):
+            writer.note(entry)
+        async with asyncio.timeout(5):
+            await writer.record(entry_of(ANA, "last", "-"))
+    assert await chain(storage) == ["twice", *[entry.action for entry in good], "last"]
+    assert faults == {"audit.lost": 1}
+
+
 async def test_an_entry_tells_who_and_from_where():
     storage = Failing()
     writer = AuditWriter(storage, Counter())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 from msgspec import Struct
 
 from asahi_kernel.background import running
-from asahi_kernel.errors import Unavailable
+from asahi_kernel.errors import Unavailable, Unstorable
 from asahi_kernel.identity import new_id
 from asahi_kernel.repositories import Governing
 from asahi_kernel.repositories.audit import AuditEntry
@@ -22,6 +22,8 @@ log = logging.getLogger("asahi.audit")
 
 Result: TypeAlias = Literal["success", "denied", "error"]
 Classification: TypeAlias = Literal["public", "internal", "confidential", "restricted"]
+
+_Waiting: TypeAlias = tuple[AuditEntry, "asyncio.Future[None] | None"]
 
 _BATCH = 1_000
 _MOST = 100_000
@@ -70,7 +72,9 @@ class AuditWriter:
     def __init__(self, storage: object, faults: Counter[str]) -> None:
         self._storage = storage if isinstance(storage, Governing) else None
         self._faults = faults
-        self._waiting: deque[tuple[AuditEntry, asyncio.Future[None] | None]] = deque()
+        self._waiting: deque[_Waiting] = deque()
+        self._doubted: set[str] = set()
+        self._most = _BATCH
         self._work = asyncio.Event()
         self._urgent = asyncio.Event()
 
@@ -98,8 +102,8 @@ class AuditWriter:
         """Write while the block lasts, and what is left at its end."""
         async with running(self._write()):
             yield
-        if self._waiting:
-            await self._append()
+        while self._waiting and await self._append():
+            pass
         if self._waiting:
             self._faults["audit.lost"] += len(self._waiting)
             log.error("%d audit entries could not be written before the end", len(self._waiting))
@@ -124,28 +128,55 @@ class AuditWriter:
                 await self._urgent.wait()
 
     async def _append(self) -> bool:
-        """Whether a batch is in the log. What nobody waits for stays waiting when it is not."""
-        assert self._storage is not None
-        batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+        """Whether to go on at once. What nobody waits for stays waiting while storage is away."""
+        batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
         try:
-            async with asyncio.timeout(_STORAGE_S), self._storage.together() as kept:
-                await kept.audit.append([entry for entry, _ in batch])
+            await self._keep([entry for entry, _ in batch])
+        except Unstorable as error:
+            self._split(batch, error)
+            return True
         except BaseException as error:
             self._faults["audit.storage"] += 1
-            for entry, done in reversed(batch):
-                if done is None:
-                    self._waiting.appendleft((entry, None))
-                elif not done.done():
-                    done.set_exception(_unwritable())
+            self._put_back(batch)
             if not isinstance(error, Exception):
                 raise
             log.warning("the audit log cannot be written (%s)", type(error).__name__)
             return False
+        self._most = min(_BATCH, 2 * self._most)
+        self._doubted.difference_update(entry.entry_id for entry, _ in batch)
         for _, done in batch:
             if done is not None:
                 with suppress(asyncio.InvalidStateError):
                     done.set_result(None)
         return True
+
+    async def _keep(self, entries: Sequence[AuditEntry]) -> None:
+        assert self._storage is not None
+        async with asyncio.timeout(_STORAGE_S), self._storage.together() as kept:
+            there = {each.entry_id for each in entries if each.entry_id in self._doubted and await kept.audit.has(each)}
+            await kept.audit.append([each for each in entries if each.entry_id not in there])
+
+    def _put_back(self, batch: Sequence[_Waiting]) -> None:
+        """A commit may have gone through although its answer never came: those entries are looked for next time."""
+        for entry, done in reversed(batch):
+            if done is None:
+                self._waiting.appendleft((entry, None))
+                self._doubted.add(entry.entry_id)
+            elif not done.done():
+                done.set_exception(_unwritable())
+
+    def _split(self, batch: Sequence[_Waiting], error: Unstorable) -> None:
+        """One of them can never be written: find it by halves, so that it holds up nothing else."""
+        if len(batch) > 1:
+            self._waiting.extendleft(reversed(batch))
+            self._most = len(batch) // 2
+            return
+        ((entry, done),) = batch
+        self._doubted.discard(entry.entry_id)
+        self._faults["audit.lost"] += 1
+        log.error("an audit entry of %s can never be written: %s", entry.action, error)
+        if done is not None and not done.done():
+            done.set_exception(_unwritable())
 
 
 def _storable(text: str) -> str:

@@ -156,6 +156,10 @@ class Audit:
         await self._entries.add_all(kept)
         return kept
 
+    async def has(self, entry: AuditEntry) -> bool:
+        """Whether it was appended."""
+        return bool(await self._entries.anywhere({"entry_id": entry.entry_id}))
+
     async def head(self, org: str) -> Head:
         """Where the org's chain ends."""
         last = await self._entries.find(org, {})

@@ -224,6 +224,8 @@ class AuditContract(Contract):
         async with subject.together() as repositories:
             await repositories.audit.append([*entries, self.entry("there")])
         audit = subject.repositories.audit
+        assert await audit.has(entries[0])
+        assert not await audit.has(self.entry())
 
         async def found(**query: Any) -> list[int]:
             return [entry.seq for entry in await audit.query("here", AuditQuery(**query))]
