@@ -74,9 +74,11 @@ async def measure(engine: str, full: StorageConfig, empty: StorageConfig, events
             "totals, month": lambda storage: storage.events.totals("org-1", month),
             "totals, 24 hours": lambda storage: storage.events.totals("org-1", now - timedelta(hours=24)),
             "cost by model, month by day": lambda storage: by_model(storage, month, now),
-            "cost by user, month": lambda storage: storage.rollups.grouped("org-1", "day", month, now, ("user_id",)),
+            "cost by user, month": lambda storage: storage.rollups.grouped(
+                "org-1", "day", [(month, now)], ("user_id",)
+            ),
             "percentiles by model, month": lambda storage: storage.rollups.grouped(
-                "org-1", "day", month, now, ("model",), detail=True
+                "org-1", "day", [(month, now)], ("model",), detail=True
             ),
             "chain heads": lambda storage: storage.ledger.heads(),
             "post one": lambda storage: storage.books.post([settled(events, events, chance)]),
@@ -131,7 +133,7 @@ async def compare(name: str, question: Question, bare: PiccoloStorage, filled: P
 
 async def by_model(storage: PiccoloStorage, start: datetime, end: datetime) -> dict[str, int]:
     costs: dict[str, int] = {}
-    for rollup in await storage.rollups.grouped("org-1", "day", start, end, ("bucket", "model")):
+    for rollup in await storage.rollups.grouped("org-1", "day", [(start, end)], ("bucket", "model")):
         costs[rollup.key.model] = costs.get(rollup.key.model, 0) + rollup.sums.cost
     return costs
 

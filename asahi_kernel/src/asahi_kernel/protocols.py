@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         Settled,
         Totals,
     )
-    from asahi_kernel.rollups import Dimension, Granularity, Rollup
+    from asahi_kernel.rollups import Dimension, Granularity, Rollup, Span
     from asahi_kernel.types import (
         Allowance,
         Batch,
@@ -311,15 +311,14 @@ class GroupingRollups(Rollups, Protocol):
         self,
         org: str,
         granularity: Granularity,
-        start: datetime,
-        end: datetime,
+        spans: Sequence[Span],
         by: Collection[Dimension],
         *,
         detail: bool = False,
     ) -> Sequence[Rollup]:
-        """Over the buckets that start in `[start, end)`, told apart by these dimensions alone, in no order. What is not
-        in `by` is empty in the keys; without `bucket` theirs is `start`. `saved_by` and `sketch` are empty but with
-        `detail`, which reads far more."""
+        """For each span, over the buckets that start in it, told apart by these dimensions alone, in no order. Spans
+        are in order and do not overlap. What is not in `by` is empty in the keys; without `bucket` theirs is the start
+        of the span. `saved_by` and `sketch` are empty but with `detail`, which reads far more."""
 
 
 class Ledger(Protocol):

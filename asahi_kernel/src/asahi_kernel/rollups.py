@@ -22,6 +22,8 @@ GRANULARITIES: tuple[Granularity, ...] = ("minute", "hour", "day")
 KEPT: Mapping[Granularity, timedelta] = {"minute": timedelta(hours=48), "hour": timedelta(days=90)}
 #: What sums can be told apart by.
 Dimension: TypeAlias = Literal["bucket", "user_id", "key_id", "model", "task_type", "agent_type", "cache_tier"]
+#: `[start, end)`.
+Span: TypeAlias = tuple[datetime, datetime]
 #: Relative error of a percentile read from a sketch (DDSketch, arXiv 1908.10693).
 ACCURACY = 0.01
 _GAMMA = (1 + ACCURACY) / (1 - ACCURACY)

@@ -274,7 +274,7 @@ async def populate(gateway, org, *users):
 
 async def summed(gateway, window):
     grouped = gateway.storage.rollups.grouped
-    return [await grouped("acme", each, *window, set(), detail=True) for each in ("minute", "hour", "day")]
+    return [await grouped("acme", each, [window], set(), detail=True) for each in ("minute", "hour", "day")]
 
 
 async def erased(gateway, org, user=None):
@@ -295,7 +295,7 @@ async def test_sums_chains_and_everybody_else_are_spared(store):
     assert (done.residues, done.subject) == (0, None)
     assert done.counts["inference_events"] == 3
     assert await summed(gateway, window) == before
-    by_user = await gateway.storage.rollups.grouped("acme", "day", *window, {"user_id"})
+    by_user = await gateway.storage.rollups.grouped("acme", "day", [window], {"user_id"})
     assert {each.key.user_id: each.sums.requests for each in by_user} == {"": 3, "bob": 3}
     for each in events:
         found = await gateway.storage.events.find("acme", each.event.request_id)

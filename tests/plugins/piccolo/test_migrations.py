@@ -125,10 +125,24 @@ async def test_data_survives_what_does_not_concern_it(config: StorageConfig) -> 
     async with opened(config) as storage:
         await storage.books.post(posted)
     engine = engine_for(config)
-    assert await migrating.downgrade(engine, 3) == ("0004", "0003", "0002")
-    assert (await migrating.status(engine)).pending == ("0002", "0003", "0004")
+    assert await migrating.downgrade(engine, 4) == ("0005", "0004", "0003", "0002")
+    assert (await migrating.status(engine)).pending == ("0002", "0003", "0004", "0005")
     async with opened(config) as storage:
         await assert_books_are_whole(storage, "here", posted)
+
+
+async def test_coarse_sums_of_what_is_there_are_those_that_are_kept_meanwhile(config: StorageConfig) -> None:
+    sums = """SELECT org_id, granularity, bucket, user_id, key_id, model, task_type, agent_type, cache_tier, requests,
+        hits, cost_nano, saved_nano, latency_us, saved_by FROM usage_rollups ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9"""
+    async with opened(config) as storage:
+        await storage.books.post(batch(200))
+    kept = await read(config, sums)
+    assert {"day.u", "day.k", "day.a", "day.t"} <= {row[1] for row in kept}
+    engine = engine_for(config)
+    assert await migrating.downgrade(engine, 1) == ("0005",)
+    assert {row[1] for row in await read(config, sums)} == {"minute", "hour", "day", "mins", "hours", "days"}
+    assert await migrating.upgrade(engine) == ("0005",)
+    assert await read(config, sums) == kept
 
 
 async def test_a_column_comes_and_goes_on_a_filled_table_and_old_code_runs_on(config: StorageConfig) -> None:

@@ -70,7 +70,7 @@ async def test_ten_thousand_mixed_requests_at_200_add_up_in_four_dimensions(
                 count(by_hand.setdefault(getattr(each.event, field), Sums()), each.event)
             for granularity in GRANULARITIES:
                 end = now + timedelta(days=1)
-                told = await storage.rollups.grouped("here", granularity, start, end, (dimension,), detail=True)
+                told = await storage.rollups.grouped("here", granularity, [(start, end)], (dimension,), detail=True)
                 assert {getattr(each.key, dimension): each.sums for each in told} == by_hand, (dimension, granularity)
         totals = await storage.events.totals("here", now - timedelta(hours=30))
         late = [each.event for each in posted if each.event.timestamp >= now - timedelta(hours=30)]

@@ -10,7 +10,7 @@ import msgspec
 
 from asahi_kernel.ledger import Book, Entry, Head, link
 from asahi_kernel.records import Event
-from asahi_kernel.rollups import Dimension, Granularity, Key, Rollup, Sums, group, merge
+from asahi_kernel.rollups import Dimension, Granularity, Key, Rollup, Span, Sums, group, merge
 
 
 class MemoryRollups:
@@ -57,14 +57,17 @@ class MemoryRollups:
         self,
         org: str,
         granularity: Granularity,
-        start: datetime,
-        end: datetime,
+        spans: Sequence[Span],
         by: Collection[Dimension],
         *,
         detail: bool = False,
     ) -> Sequence[Rollup]:
-        found = [each for each in self.of(org, granularity) if start <= each.key.bucket < end]
-        return group(found, start, by, detail=detail)
+        held = self.of(org, granularity)
+        return [
+            each
+            for start, end in spans
+            for each in group((one for one in held if start <= one.key.bucket < end), start, by, detail=detail)
+        ]
 
 
 class MemoryLedger:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ from asahi_kernel.ledger import Book, Head, fault
 from asahi_kernel.money import Prices
 from asahi_kernel.records import Attempt, Claim, DeadLetter, Event, EventQuery, Kept, Settled
 from asahi_kernel.reports import ManyDecisions
-from asahi_kernel.rollups import GRANULARITIES, Dimension, Sums, count, floor, group, merge
+from asahi_kernel.rollups import GRANULARITIES, Dimension, Granularity, Sums, count, floor, group, merge
 from asahi_kernel.testing.contracts import Contract
 from asahi_kernel.testing.samples import decision, event
 from asahi_kernel.types import Usage
@@ -172,6 +172,10 @@ class StorageContract(Contract):
             ("bucket", "model"),
             ("bucket", "cache_tier"),
             ("user_id",),
+            ("bucket", "key_id"),
+            ("agent_type",),
+            ("bucket", "model", "task_type"),
+            ("user_id", "model"),
             ("bucket", "key_id", "task_type", "agent_type"),
         )
         for granularity in GRANULARITIES:
@@ -179,9 +183,23 @@ class StorageContract(Contract):
                 end = start + timedelta(hours=20)
                 fine = [each async for each in subject.rollups.between("here", granularity, start, end)]
                 for detail in (False, True):
-                    told = await subject.rollups.grouped("here", granularity, start, end, by, detail=detail)
+                    told = await subject.rollups.grouped("here", granularity, [(start, end)], by, detail=detail)
                     expected = {rollup.key: rollup.sums for rollup in group(fine, start, by, detail=detail)}
                     assert {rollup.key: rollup.sums for rollup in told} == expected, by
+                    await self._each_span(subject.rollups, granularity, start, fine, by, detail)
+
+    async def _each_span(
+        self, rollups: Any, granularity: Granularity, start: datetime, fine: list[Any], by: Any, detail: bool
+    ) -> None:
+        hours = (0, 2, 7), (2, 5, 11)
+        spans = [(start + timedelta(hours=a), start + timedelta(hours=b)) for a, b in zip(*hours, strict=True)]
+        told = await rollups.grouped("here", granularity, spans, by, detail=detail)
+        within = [
+            each
+            for begun, ended in spans
+            for each in group([one for one in fine if begun <= one.key.bucket < ended], begun, by, detail=detail)
+        ]
+        assert {rollup.key: rollup.sums for rollup in told} == {rollup.key: rollup.sums for rollup in within}, by
 
     async def test_the_ledger_is_one_chain_for_each_org_and_adds_up(self, subject: Any) -> None:
         """SV-1."""

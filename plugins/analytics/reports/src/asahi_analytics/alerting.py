@@ -154,10 +154,10 @@ class Watch:
 async def past_of(storage: Storage, org: str, at: datetime) -> Past:
     """What the rules look at."""
     start, begun = floor(at, "hour"), at - DAY - 2 * HOUR
-    hours = await rolled(storage, org, "hour", start - 9 * DAY, start + HOUR, ("bucket",))
+    hours = await rolled(storage, org, "hour", [(start - 9 * DAY, start + HOUR)], ("bucket",))
     # Whoever has been away for a day costs one small question.
     active = any(each.key.bucket >= floor(begun, "hour") for each in hours)
-    minutes = await rolled(storage, org, "minute", begun, at, ("bucket",), detail=True) if active else ()
+    minutes = await rolled(storage, org, "minute", [(begun, at)], ("bucket",), detail=True) if active else ()
     ordered = [
         sorted(((each.key.bucket, each.sums) for each in rows), key=lambda row: row[0]) for rows in (minutes, hours)
     ]

@@ -1,5 +1,5 @@
-"""A sample of an org's last seven days: every request where there are few, else the newest of each six hours, weighted
-by how many there were."""
+"""A sample of an org's last seven days: every request where there are few, else the newest of each twelve hours,
+weighted by how many there were."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from asahi_analytics.windows import series
 from asahi_kernel.identity import first_id
 from asahi_kernel.records import OWN, Decision, Event, EventQuery
 from asahi_kernel.reports import ManyDecisions, Scope
+from asahi_kernel.rollups import floor
 
 if TYPE_CHECKING:
     from asahi_kernel.protocols import Storage
 
-WEEK, SLICE = timedelta(days=7), timedelta(hours=6)
+WEEK, SLICE = timedelta(days=7), timedelta(hours=12)
 #: Requests of the whole week that are looked at, and with their decision.
 MOST = 420
 
@@ -32,8 +33,10 @@ class Sampled(Struct, frozen=True):
 
 
 async def sample(storage: Storage, org: str, now: datetime) -> list[Sampled]:
-    """Of the week that ends at a time. What Asahi asks of its own accord is no request."""
-    edges = [now - WEEK + SLICE * each for each in range(WEEK // SLICE + 1)]
+    """Of the week that ends with the hour of a time, so that slices are counted from sums alone. What Asahi asks of its
+    own accord is no request."""
+    end = floor(now, "hour") + timedelta(hours=1)
+    edges = [end - WEEK + SLICE * each for each in range(WEEK // SLICE + 1)]
     counts = [
         sum(sums.requests for sums in groups.values()) for groups in await series(storage, Scope(org), edges, now)
     ]

@@ -4,7 +4,7 @@ are kept no more, from the events. So a million events are never read, and every
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import TypeAlias
@@ -14,7 +14,20 @@ from msgspec import Struct
 from asahi_analytics.periods import Window
 from asahi_kernel.protocols import GroupingRollups, Storage
 from asahi_kernel.reports import EVERY_ORG, Scope
-from asahi_kernel.rollups import KEPT, Dimension, Granularity, Key, Rollup, Sums, count, floor, group, key_of, merge
+from asahi_kernel.rollups import (
+    KEPT,
+    Dimension,
+    Granularity,
+    Key,
+    Rollup,
+    Span,
+    Sums,
+    count,
+    floor,
+    group,
+    key_of,
+    merge,
+)
 
 #: Sums by what they were told apart by, in the order asked for.
 Groups: TypeAlias = dict[tuple[str | int, ...], Sums]
@@ -86,18 +99,20 @@ async def rolled(
     storage: Storage,
     org: str,
     granularity: Granularity,
-    start: datetime,
-    end: datetime,
+    spans: Sequence[Span],
     by: Sequence[Dimension],
     *,
     detail: bool = False,
 ) -> Sequence[Rollup]:
-    """The sums of the buckets that begin in `[start, end)`, told apart by these dimensions."""
+    """The sums of the buckets that begin in each span, told apart by these dimensions."""
     rollups = storage.rollups
     if isinstance(rollups, GroupingRollups):
-        return await rollups.grouped(org, granularity, start, end, by, detail=detail)
-    found = [each async for each in rollups.between(org, granularity, start, end)]
-    return group(found, start, by, detail=detail)
+        return await rollups.grouped(org, granularity, spans, by, detail=detail)
+    found = []
+    for start, end in spans:
+        fine = [each async for each in rollups.between(org, granularity, start, end)]
+        found += group(fine, start, by, detail=detail)
+    return found
 
 
 def whole(groups: Groups) -> Sums:
@@ -159,7 +174,7 @@ async def _read(
     org: str,
     piece: Piece,
     edges: Sequence[datetime],
-    by: Collection[Dimension],
+    by: Sequence[Dimension],
     *,
     detail: bool,
 ) -> AsyncIterator[tuple[Key, Sums]]:
@@ -170,11 +185,17 @@ async def _read(
             key = key_of(event, "minute")
             yield Key(**{**_fields(key), "bucket": event.timestamp}), sums  # type: ignore[arg-type]
         return
-    split = any(piece.start < edge < piece.end for edge in edges)
-    wanted: tuple[Dimension, ...] = (*by, "bucket") if split else tuple(by)
-    for rollup in await rolled(storage, org, piece.granularity, piece.start, piece.end, wanted, detail=detail):
-        if rollup.key.bucket not in piece.without:
-            yield rollup.key, rollup.sums
+    for rollup in await rolled(storage, org, piece.granularity, _spans(piece, edges), by, detail=detail):
+        yield rollup.key, rollup.sums
+
+
+def _spans(piece: Piece, edges: Sequence[datetime]) -> list[Span]:
+    """What of a piece lies between two edges, without the buckets that are read finer."""
+    assert piece.granularity is not None
+    width = _WIDTHS[_LEVELS.index(piece.granularity)]
+    ends = {bucket: bucket + width for bucket in piece.without}
+    cuts = sorted({piece.start, piece.end, *ends, *ends.values(), *(each for each in edges if each < piece.end)})
+    return [(start, end) for start, end in pairwise(each for each in cuts if each >= piece.start) if start not in ends]
 
 
 def _fields(key: Key) -> dict[str, object]:

@@ -24,7 +24,7 @@ async def spent_of(gateway: Gateway, budget: Budget, start: datetime) -> int:
     await gateway.journal.catch_up()
     now = datetime.now(UTC)
     by = {"user": {"user_id"}, "key": {"key_id"}}.get(budget.level, set())
-    rows = await gateway.storage.rollups.grouped(budget.org_id, "hour", start, now + timedelta(hours=1), by)  # type: ignore[arg-type]
+    rows = await gateway.storage.rollups.grouped(budget.org_id, "hour", ((start, now + timedelta(hours=1)),), by)  # type: ignore[arg-type]
     return sum(_of(row, budget) for row in rows if _concerns(row, budget))
 
 

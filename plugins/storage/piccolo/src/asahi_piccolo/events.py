@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 from asahi_kernel.records import Decision, Event, EventQuery, Totals
 from asahi_kernel.rollups import KEPT, Granularity, add, floor, gather
+from asahi_piccolo.coarse import WHOLE
 from asahi_piccolo.database import Database, Row, Statement
 from asahi_piccolo.eventrows import decision_of, event_of, moment
-from asahi_piccolo.rollups import COARSE
 
 _CHUNK = 1_000
 _MARGIN = timedelta(hours=1)
@@ -59,9 +59,10 @@ _SAVED_BY = Statement(
     WHERE u.org_id = $1 AND u.granularity = $2 AND u.bucket >= $3 AND u.bucket < $4 GROUP BY s.key""",
 )
 _DECISION = Statement("SELECT record FROM decisions WHERE request_id = $1 AND org_id = $2")
+#: The plus keeps SQLite from reading all of an org's, along the index of its times.
 _DECISIONS = Statement(
     "SELECT request_id, record FROM decisions WHERE org_id = $1 AND request_id = ANY($2::text[])",
-    "SELECT request_id, record FROM decisions WHERE org_id = $1 AND request_id IN (SELECT value FROM json_each($2))",
+    "SELECT request_id, record FROM decisions WHERE +org_id = $1 AND request_id IN (SELECT value FROM json_each($2))",
 )
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = datetime(9999, 1, 1, tzinfo=UTC)
@@ -126,7 +127,7 @@ class StoredEvents:
         _add_batch(totals, batch)
 
     async def _add(self, totals: Totals, org: str, granularity: Granularity, start: datetime, end: datetime) -> None:
-        coarse = COARSE[granularity]
+        coarse = WHOLE[granularity]
         for row in await self._database.fetch(_TOTALS, org, coarse, start, end):
             _add_row(totals, row)
         for row in await self._database.fetch(_SAVED_BY, org, coarse, start, end):

@@ -13,8 +13,8 @@ from asahi_kernel.ledger import Book
 from asahi_kernel.money import Prices
 from asahi_kernel.records import Claim, DeadLetter, Kept
 from asahi_kernel.rollups import KEPT
+from asahi_piccolo.coarse import beside
 from asahi_piccolo.database import BOOKS, Database, Row, Statement
-from asahi_piccolo.rollups import COARSE
 
 _DAY = timedelta(days=1)
 _CHUNK = 5_000
@@ -152,7 +152,7 @@ class StoredRetention:
         now = datetime.now(UTC)
         async with self._database.transaction(BOOKS) as session:
             for granularity, age in KEPT.items():
-                for name in (granularity, COARSE[granularity]):
+                for name in (granularity, *(each.names[granularity] for each in beside(granularity))):
                     await session.run(_SWEEP_ROLLUPS, org, name, now - age)
             await session.run(_EXPIRED, now)
         return gone

@@ -143,8 +143,11 @@ async def _run(engine: Engine[Any], module: ModuleType, *, backwards: bool = Fal
     with redirect_stdout(io.StringIO()):  # Piccolo tells every step to the terminal
         await _manager(module).run(backwards=backwards)
     if not backwards:
-        for index in module.INDEXES:
-            await Migration.raw(index)
+        for statement in (*module.INDEXES, *getattr(module, "FILLS", ())):
+            await Migration.raw(statement)
+    else:
+        for statement in getattr(module, "EMPTIES", ()):
+            await Migration.raw(statement)
 
 
 async def _sql(module: ModuleType) -> str:
@@ -155,7 +158,7 @@ async def _sql(module: ModuleType) -> str:
         await manager._run_add_tables()
         await manager._run_add_columns()
     lines = [line.strip() for line in told.getvalue().splitlines() if line.strip()]
-    return "\n".join([*lines, *(f"{index};" for index in module.INDEXES)])
+    return "\n".join([*lines, *(f"{each};" for each in (*module.INDEXES, *getattr(module, "FILLS", ())))])
 
 
 def _manager(module: ModuleType) -> MigrationManager:

@@ -1,12 +1,13 @@
 """The migrations, in order. Each says which tables it creates and which indexes; what has run is never changed.
 
-A later one that adds columns lists them in `ADDS`: table → column name → column.
+A later one that adds columns lists them in `ADDS`: table → column name → column. Statements in `FILLS` run at its
+end, those in `EMPTIES` when it is undone.
 """
 
 from __future__ import annotations
 
 from types import ModuleType
 
-from asahi_piccolo.migrations import m0001_books, m0002_governance, m0003_operations, m0004_erasures
+from asahi_piccolo.migrations import m0001_books, m0002_governance, m0003_operations, m0004_erasures, m0005_coarse
 
-ALL: tuple[ModuleType, ...] = (m0001_books, m0002_governance, m0003_operations, m0004_erasures)
+ALL: tuple[ModuleType, ...] = (m0001_books, m0002_governance, m0003_operations, m0004_erasures, m0005_coarse)
