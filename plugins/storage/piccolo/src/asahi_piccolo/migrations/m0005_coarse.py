@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from asahi_piccolo.records import joined
+
 ID = "0005"
 CREATES = ()
 INDEXES = ()
@@ -31,13 +33,9 @@ def _fill(name: str, by: str) -> str:
     texts = ("user_id", "key_id", "model", "task_type", "agent_type")
     told = ", ".join(column if column in kept else "''" for column in texts)
     sums = ", ".join(f"SUM({number})" for number in _NUMBERS)
-    return " ".join(
-        (
-            f"INSERT INTO usage_rollups (granularity, bucket, org_id, {', '.join(texts)}, cache_tier,",
-            f"{', '.join(_NUMBERS)}) SELECT '{name}', bucket, org_id, {told}, 0, {sums}",
-            f"FROM usage_rollups WHERE granularity = 'day' GROUP BY bucket, org_id, {by}",
-        )
-    )
+    columns = ", ".join(("granularity, bucket, org_id", *texts, "cache_tier", *_NUMBERS))
+    fine = f"'{name}', bucket, org_id, {told}, 0, {sums} FROM usage_rollups WHERE granularity = 'day'"
+    return joined("INSERT INTO usage_rollups (", columns, ") SELECT", fine, "GROUP BY bucket, org_id,", by).postgres
 
 
 FILLS = tuple(_fill(name, by) for name, by in _NAMES.items())
