@@ -76,6 +76,7 @@ DEFAULT_RULES = (
     "autopilot",
     "guided",
     "cheapest",
+    "plan",
 )
 
 

@@ -11,6 +11,7 @@ from tests.e2e.served import gateway
 BOOT = "a-bootstrap-key-0123456789abcdef"
 TREE = {
     "auth": {"type": "keys", "identity_ttl_s": 1},
+    "tenants": {"plans": {"tiny": {"requests_per_day": 1_000, "models": 1, "users": 5}}},
     "providers": {"mock": {"agreement": True}, "plain": {"type": "mock"}},
     "models": [
         {"name": name, "provider": provider, "region": region,
@@ -155,6 +156,17 @@ def test_a_bad_policy_is_refused_and_nothing_is_saved(call, body, status, error)
         found, told = call(admin, "POST", path, body)
         assert (found, told["error"]) == (status, error), told
     assert call(admin, "GET", "/governance/policies/strict")[0] == 404
+
+
+def test_a_policy_lists_no_more_models_than_the_plan_has(call):
+    body = {"org_id": "small-shop", "name": "Small shop", "plan": "tiny"}
+    assert call(BOOT, "POST", "/governance/tenants", body)[0] == 201
+    admin, path = call.admin("small-shop"), "/governance/policies/small-shop"
+    for each in (path, f"{path}/preview"):
+        status, told = call(admin, "POST", each, {"allowed_models": ["small", "large"]})
+        assert (status, told["error"]) == (403, "permission_denied"), told
+        assert told["message"] == "allowed_models names 2 models, and the plan 'tiny' has room for 1"
+    assert call(admin, "POST", path, {"allowed_models": ["small", "small"]})[0] == 200
 
 
 def test_only_the_operator_reaches_other_orgs(call):

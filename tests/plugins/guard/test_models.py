@@ -2,9 +2,11 @@
 
 import pytest
 from tests.kernel.kit import ask, events_of
-from tests.plugins.guard.kit import Model, asking, given, guarded
+from tests.plugins.guard.kit import NOW, ORG, Model, asking, given, guarded
 
+from asahi_guard.models import plan_of
 from asahi_kernel.errors import Denied, NoRoute
+from asahi_kernel.repositories.people import Tenant
 
 pytestmark = pytest.mark.anyio
 
@@ -124,3 +126,40 @@ async def test_embeddings_are_held_to_it_too():
     async with guarded(blocked_models=("large",)) as gateway:
         with pytest.raises(Denied):
             await embedding.embed(gateway, named("large"), HERE, Trace("/v1/embeddings"), None)
+
+
+async def of_plan(gateway, plan):
+    tenant = Tenant(org_id=ORG, name="Here", created_at=NOW, updated_at=NOW, plan=plan)
+    assert await gateway.storage.repositories.tenants.create(tenant)
+    gateway.standings.forget(ORG)
+
+
+PLANS = {"tenants": {"plans": {"tiny": {"requests_per_day": 100, "models": 2, "users": 1}}}}
+
+
+async def test_a_plan_has_so_many_models_for_each_request_and_those_are_the_cheapest():
+    async with guarded(Model("Paris."), tree=PLANS) as gateway:
+        await ask(gateway)
+        await of_plan(gateway, "tiny")
+        await ask(gateway, asking("Which is the capital of Spain?"))
+        found = [await gateway.storage.decisions.find(ORG, event.request_id) for event in await events_of(gateway)]
+        before, after = found
+        assert [note.rule for note in before.rules if note.dropped] == []
+        assert [note.rule for note in after.rules if note.dropped] == ["plan"]
+        (dropped,) = [note.dropped for note in after.rules if note.rule == "plan"]
+        assert dropped == {"large": "the plan 'tiny' has room for 2 for each request"}
+        assert (await ask(gateway, named("large"))).completion.model == "large"
+
+
+async def test_a_request_that_only_the_third_model_suits_is_answered_by_it():
+    async with guarded(Model("Paris."), tree=PLANS, blocked_models=("small",)) as gateway:
+        await of_plan(gateway, "tiny")
+        assert (await ask(gateway)).completion.model == "nowhere"
+
+
+@pytest.mark.parametrize(("org", "plan", "enforced"), [(ORG, "tiny", False), ("default", "tiny", True)])
+async def test_no_plan_binds_the_operator_or_a_gateway_without_plans(org, plan, enforced):
+    tree = {"tenants": {**PLANS["tenants"], "enforce_plans": enforced}}
+    async with guarded(tree=tree) as gateway:
+        tenant = Tenant(org_id=org, name="Here", created_at=NOW, updated_at=NOW, plan=plan)
+        assert plan_of(gateway, tenant) is None

@@ -22,7 +22,9 @@ ENOUGH = 50
 #: Requests without which the window under test says nothing.
 FEW = 3
 #: Standard errors by which a mean must be off: a week has 168 hours, and costs are skewed.
-SURE = 4.0
+SURE = 4.5
+#: What chance brings less often than this is a finding: a week is looked at 10,080 times, though of hours that overlap.
+UNLIKELY = 1e-4
 _KNOWN = 64
 _EXACT = 2_000
 Row: TypeAlias = tuple[datetime, Sums]
@@ -155,8 +157,8 @@ def cache_degradation(past: Past, at: datetime) -> Anomaly | None:
     current, expected = now.hits / asked, before.hits / (before.hits + before.misses)
     drop = 1 - current / expected
     fallen = drop >= 0.5 or (current < 0.10 and expected > 0.20)
-    # A rate of few look-ups swings by itself: what chance brings once in a thousand times is no finding.
-    if not fallen or _chance(now.hits, asked, expected) > 0.001:
+    # A rate of few look-ups swings by itself: what chance may bring within a week is no finding.
+    if not fallen or _chance(now.hits, asked, expected) > UNLIKELY:
         return None
     said = f"the cache answers {100 * current:.1f} % of the last hour's requests, {100 * expected:.1f} % the day before"
     return _found("cache_degradation", "cache_hit_rate", drop >= 0.75, current, expected, said)

@@ -25,7 +25,7 @@ def register_policies() -> Iterable[Factory[Policy, Any]]:
 
 @hookimpl
 def register_rules() -> Iterable[Factory[Rule, Any]]:
-    """`policy` and `region`."""
+    """`policy`, `region` and `plan`."""
     from asahi_guard.opening import RULES
 
     return RULES

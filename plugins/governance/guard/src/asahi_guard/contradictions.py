@@ -6,19 +6,26 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from asahi_guard.demands import LONGEST_DAYS, demands_of, unmet
-from asahi_kernel.errors import Unprocessable
+from asahi_guard.models import plan_of
+from asahi_kernel.errors import Denied, Unprocessable
 from asahi_kernel.standing import Standing
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
+    from asahi_kernel.repositories.people import Tenant
     from asahi_kernel.repositories.rules import ComplianceProfile, OrgPolicy
 
 
-def check_policy(gateway: Gateway, policy: OrgPolicy, profile: ComplianceProfile | None) -> None:
+def check_policy(
+    gateway: Gateway, policy: OrgPolicy, profile: ComplianceProfile | None, tenant: Tenant | None
+) -> None:
     """Raises `UnknownModel` for a model that nobody knows: a block list with a slip of the pen blocks nothing. Raises
-    `Unprocessable` where it contradicts the org's profile."""
+    `Denied` for more models than the org's plan has, `Unprocessable` where it contradicts the org's profile."""
     for name in (*policy.allowed_models, *policy.blocked_models):
         gateway.registry.find(name)
+    plan, allowed = plan_of(gateway, tenant), {gateway.registry.find(name).name for name in policy.allowed_models}
+    if tenant is not None and plan is not None and len(allowed) > plan.models:
+        raise Denied(f"allowed_models names {len(allowed)} models, and the plan {tenant.plan!r} has room for {plan.models}")
     if profile is not None and _elsewhere(policy, profile):
         wanted = f"{profile.data_residency} in the compliance profile"
         raise _contradiction([f"data_residency is {policy.data_residency}, and {wanted}"])

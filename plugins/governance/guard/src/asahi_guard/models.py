@@ -1,4 +1,5 @@
-"""The policy `models` and the rule `policy`: which models an org may use, asked for by name, by routing, or on hits."""
+"""The policy `models` and the rules `policy` and `plan`: which models an org may use, asked for by name, by routing, or
+on hits, and how many."""
 
 from __future__ import annotations
 
@@ -11,7 +12,9 @@ from asahi_kernel.types import Candidate, Completion, Principal, Request, Verdic
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
+    from asahi_kernel.repositories.people import Tenant
     from asahi_kernel.repositories.rules import OrgPolicy
+    from asahi_kernel.settings import Plan
 
 
 class Permitted:
@@ -56,6 +59,31 @@ class PolicyRule:
         faults = {each.name: fault(self._gateway, policy, each.name) for each in candidates}
         dropped = {name: f"its model {reason}" for name, reason in faults.items() if reason}
         return Verdict(tuple(each for each in candidates if each.name not in dropped), dropped)
+
+
+class PlanRule:
+    """Keeps as many models as the org's plan has, those that the rules before liked best."""
+
+    local = True
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def rank(self, request: Request, principal: Principal, candidates: Sequence[Candidate]) -> Verdict:
+        tenant = (await standing_of(self._gateway, principal.org)).tenant
+        plan = plan_of(self._gateway, tenant)
+        if tenant is None or plan is None or len(candidates) <= plan.models:
+            return Verdict(tuple(candidates))
+        reason = f"the plan {tenant.plan!r} has room for {plan.models} for each request"
+        return Verdict(tuple(candidates[: plan.models]), {each.name: reason for each in candidates[plan.models :]})
+
+
+def plan_of(gateway: Gateway, tenant: Tenant | None) -> Plan | None:
+    """What binds an org; None without a tenant, and for the operator."""
+    settings = gateway.settings
+    if tenant is None or tenant.org_id == settings.governance.operator_org:
+        return None
+    return settings.tenants.plan(tenant.plan)
 
 
 def fault(gateway: Gateway, policy: OrgPolicy, model: str) -> str:

@@ -11,7 +11,7 @@ from asahi_guard.config import InjectionConfig
 from asahi_guard.erasing import at_work
 from asahi_guard.injection import Injection
 from asahi_guard.leaking import SHORTEST, Canaries
-from asahi_guard.models import Permitted, PolicyRule
+from asahi_guard.models import Permitted, PlanRule, PolicyRule
 from asahi_guard.pii import Personal
 from asahi_kernel import Config, ConfigError, Factory
 
@@ -48,4 +48,8 @@ POLICIES = (
     Factory("injection", InjectionConfig, _injection),
 )
 SERVICES: tuple[Factory[None, Config], ...] = (Factory("erasing", Config, at_work),)
-RULES = (Factory("policy", Config, _over(PolicyRule)), Factory("region", Config, _over(RegionRule)))
+RULES = (
+    Factory("policy", Config, _over(PolicyRule)),
+    Factory("region", Config, _over(RegionRule)),
+    Factory("plan", Config, _over(PlanRule)),
+)

@@ -59,8 +59,9 @@ def _reading(gateway: Gateway) -> list[HTTPRouteHandler]:
         """What a policy would have done to the org's requests of the last seven days. Nothing is changed."""
         whose = org_of(gateway, request, org)
         policy = policy_of(await body_of(request, Policy, whose), whose, None)
-        profile = await stored(gateway, governing(gateway).repositories.compliance.get(whose))
-        check_policy(gateway, policy, profile)
+        kept = governing(gateway).repositories
+        profile = await stored(gateway, kept.compliance.get(whose))
+        check_policy(gateway, policy, profile, await stored(gateway, kept.tenants.get(whose)))
         return await replay(gateway, policy)
 
     return [one, history, preview]
@@ -88,7 +89,8 @@ def _changing(gateway: Gateway) -> list[HTTPRouteHandler]:
 
 async def _save(gateway: Gateway, policy: OrgPolicy, version: int | None, actor: Actor) -> OrgPolicy:
     async with governing(gateway).together() as kept:
-        check_policy(gateway, policy, await kept.compliance.get(policy.org_id))
+        org = policy.org_id
+        check_policy(gateway, policy, await kept.compliance.get(org), await kept.tenants.get(org))
         old = await kept.policies.get_policy(policy.org_id)
         saved = await kept.policies.save_policy(policy, version)
         if saved is None:
