@@ -116,7 +116,7 @@ def cached(rate: float, events: list[Event]) -> list[Event]:
     [(0.6, 0.32, None), (0.6, 0.29, False), (0.6, 0.14, True), (0.22, 0.09, False), (0.0, 0.0, None)],
 )
 def test_cache_degradation(before, now, severity):
-    anomaly = found(*cached(before, steady()), *cached(now, last_hour(100))).get("cache_degradation")
+    anomaly = found(*cached(before, steady()), *cached(now, last_hour(200))).get("cache_degradation")
     assert (anomaly and anomaly.critical) == severity
 
 

@@ -25,7 +25,8 @@ def check_policy(
         gateway.registry.find(name)
     plan, allowed = plan_of(gateway, tenant), {gateway.registry.find(name).name for name in policy.allowed_models}
     if tenant is not None and plan is not None and len(allowed) > plan.models:
-        raise Denied(f"allowed_models names {len(allowed)} models, and the plan {tenant.plan!r} has room for {plan.models}")
+        has = f"the plan {tenant.plan!r} has room for {plan.models}"
+        raise Denied(f"allowed_models names {len(allowed)} models, and {has}")
     if profile is not None and _elsewhere(policy, profile):
         wanted = f"{profile.data_residency} in the compliance profile"
         raise _contradiction([f"data_residency is {policy.data_residency}, and {wanted}"])
