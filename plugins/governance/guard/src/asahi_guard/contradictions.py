@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from asahi_kernel.repositories.rules import ComplianceProfile, OrgPolicy
 
 
-def check_policy(
-    gateway: Gateway, policy: OrgPolicy, profile: ComplianceProfile | None, tenant: Tenant | None
-) -> None:
+def check_policy(gateway: Gateway, policy: OrgPolicy, profile: ComplianceProfile | None, tenant: Tenant | None) -> None:
     """Raises `UnknownModel` for a model that nobody knows: a block list with a slip of the pen blocks nothing. Raises
     `Denied` for more models than the org's plan has, `Unprocessable` where it contradicts the org's profile."""
     for name in (*policy.allowed_models, *policy.blocked_models):
