@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from asahi_kernel.journal.applying import Applier
+from asahi_kernel.journal.books import BookShelf
 from asahi_kernel.journal.entries import Closed, Intent, encode
 from asahi_kernel.journal.frames import frame
 from asahi_kernel.journal.recovery import recover
@@ -55,7 +56,8 @@ class Journal:
         self._wal: Wal | None = None
         if mode != "memory":
             self._wal = Wal(self._folder, settings.segment_bytes, faults, durable=mode == "durable")
-        self._applier = Applier(storage, sinks, faults, self._bury)
+        shelf = BookShelf(self._folder) if self._wal is not None else None
+        self._applier = Applier(storage, sinks, faults, self._bury, shelf)
         self._pending: deque[Receipt] = deque()
         self._applying = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -95,10 +97,11 @@ class Journal:
 
     async def open(self, book: Book) -> None:
         """Begin; `book` holds the prices in force. What dead processes left is taken over in the background."""
-        self._applier.price(book)
         loop = asyncio.get_running_loop()
         if self._wal is not None:
             await self._wal.open()
+        self._applier.price(book)
+        if self._wal is not None:
             self._tasks.append(loop.create_task(self._adopt()))
         self._tasks.append(loop.create_task(self._work()))
 

@@ -6,9 +6,11 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from asahi_kernel.errors import Unstorable
+from asahi_kernel.journal.books import BookShelf
 from asahi_kernel.journal.entries import Closed, encode
 from asahi_kernel.ledger import Book
 from asahi_kernel.protocols import Sink, Storage
@@ -48,18 +50,28 @@ class Applier:
         sinks: Mapping[str, Sink],
         faults: Counter[str],
         bury: Callable[[Sequence[DeadLetter]], None],
+        shelf: BookShelf | None = None,
     ) -> None:
         self.storage = storage
         self._sinks = sinks
         self._faults = faults
         self._bury = bury
+        self._shelf = shelf
         self._book: Book | None = None
+        self._unsaved = True
         self._refusals = self._new = 0
         self._telling: set[asyncio.Task[None]] = set()
 
     def price(self, book: Book) -> None:
-        """The prices in force from now on: storage has them before anything that was charged by them."""
+        """The prices in force from now on: storage has them before anything that was charged by them, also when a
+        later process brings it there."""
         self._book = book
+        if self._shelf is not None:
+            try:
+                self._shelf.put(book)
+            except OSError as error:
+                self._faults["journal.book"] += 1
+                log.error("the price book cannot be kept beside the journal (%s)", error.strerror)
 
     async def apply(self, batch: Sequence[Settled]) -> bool:
         """Whether storage now holds the whole batch, or dead letters in its place."""
@@ -67,7 +79,8 @@ class Applier:
 
     async def apply_again(self, batch: Sequence[Settled]) -> bool:
         """The same for what a dead process may have applied before: sinks are told only of what storage did not have,
-        or they would count it twice."""
+        or they would count it twice. It may have had other prices."""
+        self._unsaved = True
         return await self._applied(batch, again=True)
 
     async def _applied(self, batch: Sequence[Settled], *, again: bool) -> bool:
@@ -152,9 +165,15 @@ class Applier:
         return True
 
     async def _save_prices(self) -> None:
+        if not self._unsaved:
+            return
         if self._book is not None:
             await self.storage.prices.save(self._book)
-            self._book = None
+        for path, book in self._shelf.books() if self._shelf is not None else ():
+            await self.storage.prices.save(book)
+            with suppress(OSError):
+                path.unlink()
+        self._unsaved = False
 
     async def _alive(self) -> bool:
         try:
