@@ -206,10 +206,12 @@ class Credential(Config, frozen=True):
 
 
 class Resilience(Config, frozen=True):
-    """The kernel's part of a `providers.<name>` table; the rest of the table is the plugin's."""
+    """The kernel's part of a `providers.<name>` table; the rest of the table is the plugin's. With `trace_context` its
+    host is told which trace a call belongs to."""
 
     keys: tuple[Credential, ...] = ()
     agreement: bool = False
+    trace_context: bool = False
     first_token_timeout_s: Seconds = 15
     idle_timeout_s: Seconds = 30
     timeout_s: Seconds = 30
@@ -242,8 +244,12 @@ class Encryption(Config, frozen=True):
 
 
 class Logging(Config, frozen=True):
+    """`access` says of which requests there is a line: of all, of those that fail through a fault of ours or a
+    provider's, or of none."""
+
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     format: Literal["json", "text"] = "json"
+    access: Literal["all", "failures", "off"] = "all"
 
 
 class Observability(Config, frozen=True):

@@ -12,6 +12,7 @@ from asahi_kernel.api.scraping import SCRAPER, by_token
 from asahi_kernel.auditing import Actor
 from asahi_kernel.caller import address_of, caller_of, headers_of
 from asahi_kernel.errors import Denied, PluginError, Unavailable
+from asahi_kernel.served import current
 from asahi_kernel.types import Permission, Principal
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ async def identify(gateway: Gateway, scope: Mapping[str, Any], headers: Mapping[
         principal = await gateway.authenticator.identify(headers)
     else:
         principal = await gateway.door.identify_caller(caller_of(scope, headers))
+    if (served := current.get()) is not None:
+        served.org = principal.org
     return await admitted(gateway, principal)
 
 
