@@ -14,9 +14,10 @@ from typing import Any
 #: Goes as `extra` with a line that tells of a change, such as of a dependency that is back: it is never held back.
 CHANGE = {"change": True}
 _MOST = 20_000
-_GATHER_S = 0.02
+_GATHER_S = 0.1
 _FLUSH_S = 2.0
 _AGAIN_S = 0.05
+_LOOK_S = 0.005
 _QUIET_S = 60.0
 _MOST_KEYS = 1_000
 
@@ -29,9 +30,9 @@ class Lines(logging.Handler):
         super().__init__()
         self._descriptor = descriptor
         self._most = most
-        self._waiting: deque[str] = deque()
+        self._waiting: deque[bytes] = deque()
         self._lost = 0
-        self._wake = threading.Event()
+        self._wake, self._hurry = threading.Event(), threading.Event()
         self._writing = False
         self._thread: threading.Thread | None = None
 
@@ -41,6 +42,10 @@ class Lines(logging.Handler):
         except Exception:  # noqa: BLE001 - what cannot be told must not end what it is about; it is in no counter's reach
             self._lost += 1
             return
+        self.put(line.encode("utf-8", "backslashreplace"), urgent=record.levelno >= logging.WARNING)
+
+    def put(self, line: bytes, *, urgent: bool) -> None:
+        """A line that is ready, to be written soon, or at once if it is urgent."""
         if len(self._waiting) >= self._most:
             self._lost += 1
             return
@@ -48,6 +53,8 @@ class Lines(logging.Handler):
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="asahi-log", daemon=True)
             self._thread.start()
+        if urgent:
+            self._hurry.set()
         if not self._wake.is_set():
             self._wake.set()
 
@@ -55,20 +62,24 @@ class Lines(logging.Handler):
         """Wait until everything is out, for two seconds at most."""
         until = time.monotonic() + _FLUSH_S
         while (self._waiting or self._writing) and time.monotonic() < until:
+            self._hurry.set()
             self._wake.set()
-            time.sleep(_GATHER_S / 4)
+            time.sleep(_LOOK_S)
 
     def _work(self) -> None:
         while True:
             self._wake.wait()
-            time.sleep(_GATHER_S)
+            self._hurry.wait(_GATHER_S)
+            self._hurry.clear()
             self._wake.clear()
             self._writing = True
             lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
             lost, self._lost = self._lost, 0
             if lost:
-                lines.append(self.format(_told(f"{lost} lines of the log are lost: they could not be written")))
-            if not self._written("".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")):
+                told = f"{lost} lines of the log are lost: they could not be written"
+                record = logging.LogRecord("asahi", logging.WARNING, "", 0, told, None, None)
+                lines.append(self.format(record).encode())
+            if not self._written(b"\n".join([*lines, b""])):
                 self._lost += len(lines)
             self._writing = False
 
@@ -118,7 +129,3 @@ class Calm(logging.Filter):
 def _meant(record: logging.LogRecord) -> Any:
     args = record.args if isinstance(record.args, tuple) else (record.args,)
     return record.name, str(record.msg), repr([each for each in args if not isinstance(each, int | float)])
-
-
-def _told(message: str) -> logging.LogRecord:
-    return logging.LogRecord("asahi", logging.WARNING, "", 0, message, None, None)

@@ -8,6 +8,7 @@ import sys
 import threading
 import traceback
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import msgspec
 
 from asahi_kernel.errors import AsahiError
 from asahi_kernel.lines import Calm, Lines
-from asahi_kernel.served import current
+from asahi_kernel.served import Served, access, current, tell, tell_by
 from asahi_kernel.settings import Logging
 
 _OURS = "asahi"
@@ -27,6 +28,7 @@ _SECRET = re.compile(
     r"\bask_[A-Za-z0-9]+_[A-Za-z0-9]+|\b(?:sk|pk|rk|xai|gsk|pcsk)[-_][A-Za-z0-9_-]{12,}|(?i:\bbearer\s+)[^\s\"']{8,}"
     r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"
 )
+_ACCESS = {"all": logging.NOTSET, "failures": logging.WARNING, "off": logging.CRITICAL}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -64,7 +66,9 @@ def configure(settings: Logging) -> None:
     logging.captureWarnings(True)
     logging.raiseExceptions = False  # it would print the arguments of a line that cannot be made
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging.getLogger("asahi.access").setLevel(_access_level(settings))
+    least = max(logging.getLevelNamesMapping()[settings.level], _ACCESS[settings.access])
+    logging.getLogger("asahi.access").setLevel(least)
+    tell_by(partial(_ended, handler, least) if settings.format == "json" else tell)
     threading.excepthook = _lost_in_thread
     sys.unraisablehook = _unraisable
 
@@ -139,16 +143,37 @@ def _name(error: BaseException) -> str:
     return f"{name} ({error.strerror})" if isinstance(error, OSError) and error.strerror else name
 
 
+class _Ended(msgspec.Struct, frozen=True, omit_defaults=True):
+    timestamp: datetime
+    level: str
+    logger: str
+    message: str
+    request_id: str
+    org_id: str | None = None
+    route: str | None = None
+    status: int | None = None
+    duration_ms: float | None = None
+    error: str | None = None
+    trace_id: str = ""
+
+
+def _ended(lines: Lines, least: int, served: Served, level: int) -> None:
+    """The line that a `JSONFormatter` would make of a request's end: there is one for each, so it is made directly."""
+    if level < least:
+        return
+    name, words, request_id = logging.getLevelName(level), str(served), served.request_id
+    org, route, status, ms, error = served.org, served.route, served.status, served.duration_ms, served.error
+    at = datetime.now(UTC)
+    line = _Ended(at, name, access.name, words, request_id, org, route, status, ms, error, served.trace_id)
+    lines.put(_encode(line), urgent=level >= logging.WARNING)
+
+
 def _own(record: logging.LogRecord) -> bool:
     return record.name.startswith(_OURS)
 
 
 def _audible(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.WARNING or _own(record)
-
-
-def _access_level(settings: Logging) -> int:
-    return {"all": logging.NOTSET, "failures": logging.WARNING, "off": logging.CRITICAL}[settings.access]
 
 
 def _lost_in_thread(told: threading.ExceptHookArgs) -> None:

@@ -14,7 +14,7 @@ from asahi_telemetry.config import PrometheusConfig
 
 pytestmark = pytest.mark.anyio
 
-PROMETHEUS, TRACES = register_sinks()
+PROMETHEUS, TRACES, METERS = register_sinks()
 
 
 class TestPrometheus(SinkContract):
@@ -23,6 +23,10 @@ class TestPrometheus(SinkContract):
 
 class TestTraces(SinkContract):
     factory = TRACES
+
+
+class TestMeters(SinkContract):
+    factory = METERS
 
 
 async def test_a_full_disk_at_the_end_stops_nothing(tmp_path, caplog):

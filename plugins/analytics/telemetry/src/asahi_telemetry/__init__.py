@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from asahi_kernel import Factory, hookimpl
-from asahi_telemetry.config import PrometheusConfig, TracesConfig
+from asahi_telemetry.config import MetersConfig, PrometheusConfig, TracesConfig
 
 if TYPE_CHECKING:
     from litestar.types import ControllerRouterHandler
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 @hookimpl
 def register_sinks() -> Iterable[Factory[Sink, Any]]:
-    """`prometheus` and `traces`, which are open wherever they are installed."""
+    """`prometheus`, `traces` and `meters`, which are open wherever they are installed."""
     return (
         Factory("prometheus", PrometheusConfig, open_prometheus),
         Factory("traces", TracesConfig, open_traces),
+        Factory("meters", MetersConfig, open_meters),
     )
 
 
@@ -47,3 +48,11 @@ async def open_traces(config: TracesConfig, gateway: Gateway) -> AsyncIterator[S
 
     async with opened(config, gateway) as traces:
         yield traces
+
+
+@asynccontextmanager
+async def open_meters(config: MetersConfig, gateway: Gateway) -> AsyncIterator[Sink]:
+    from asahi_telemetry.meters import opened
+
+    async with opened(config, gateway) as meters:
+        yield meters

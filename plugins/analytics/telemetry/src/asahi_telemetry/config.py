@@ -17,6 +17,12 @@ class PrometheusConfig(Config, frozen=True):
     interval_s: Annotated[float, Meta(gt=0, le=10)] = 0.5
 
 
+class MetersConfig(Config, frozen=True):
+    """`timeout_s` is how long the collector may take for one message, all tries together."""
+
+    timeout_s: Annotated[float, Meta(gt=0, le=60)] = 5.0
+
+
 class TracesConfig(Config, frozen=True):
     """`max_queue` is how many requests may wait for the collector; traces of more are dropped and counted."""
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from asahi_kernel.background import repeated
 from asahi_kernel.lines import CHANGE
 from asahi_kernel.tracing import sampled, trace_id
+from asahi_telemetry.collector import named, ourselves
 
 if TYPE_CHECKING:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from asahi_telemetry.spans import Layout
 
 log = logging.getLogger(__name__)
-_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _EVERY_S = 0.5
 #: Requests in one message to the collector.
 _BATCH = 200
@@ -93,18 +93,16 @@ async def opened(
     config: TracesConfig, gateway: Gateway, environment: Mapping[str, str] = os.environ
 ) -> AsyncIterator[Sink]:
     """The sink; without a collector in the environment it does nothing, and no SDK is loaded."""
-    if not any(environment.get(name) for name in _ENDPOINTS):
+    if not named("traces", environment):
         yield Silent()
         return
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.resources import Resource
 
     from asahi_telemetry.spans import Layout
 
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # it tells of each failure; we of each change
-    name = {} if environment.get("OTEL_SERVICE_NAME") else {"service.name": "asahi"}
     exporter = OTLPSpanExporter(timeout=config.timeout_s)
-    traces = Traces(config, gateway, Layout(Resource.create(name)), exporter)
+    traces = Traces(config, gateway, Layout(ourselves()), exporter)
     async with repeated("sink.traces", traces.send, _EVERY_S, gateway.faults):
         yield traces
     await traces.send()
