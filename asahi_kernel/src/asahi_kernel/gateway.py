@@ -102,6 +102,8 @@ class Gateway:
     audit: AuditWriter
     #: What stands in front of the API, set by a service while it is open.
     pages: Pages | None = None
+    #: Whether orgs are told of their alerts by mail.
+    mails = False
     #: The share of requests that become spans; None where nobody makes any.
     traced_share: float | None = None
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from asahi_kernel import Factory, hookimpl
-from asahi_telemetry.config import MetersConfig, PrometheusConfig, TracesConfig
+from asahi_telemetry.config import MailConfig, MetersConfig, PrometheusConfig, TracesConfig
 
 if TYPE_CHECKING:
     from litestar.types import ControllerRouterHandler
@@ -24,6 +24,12 @@ def register_sinks() -> Iterable[Factory[Sink, Any]]:
         Factory("traces", TracesConfig, open_traces),
         Factory("meters", MetersConfig, open_meters),
     )
+
+
+@hookimpl
+def register_services() -> Iterable[Factory[None, Any]]:
+    """`mail`, where it has a table."""
+    return (Factory("mail", MailConfig, open_mail),)
 
 
 @hookimpl
@@ -56,3 +62,11 @@ async def open_meters(config: MetersConfig, gateway: Gateway) -> AsyncIterator[S
 
     async with opened(config, gateway) as meters:
         yield meters
+
+
+@asynccontextmanager
+async def open_mail(config: MailConfig, gateway: Gateway) -> AsyncIterator[None]:
+    from asahi_telemetry.mail import opened
+
+    async with opened(config, gateway):
+        yield None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from asahi_kernel import Config
+from asahi_kernel import Config, Secret
 
 
 class PrometheusConfig(Config, frozen=True):
@@ -15,6 +15,19 @@ class PrometheusConfig(Config, frozen=True):
 
     dir: str | None = None
     interval_s: Annotated[float, Meta(gt=0, le=10)] = 0.5
+
+
+class MailConfig(Config, frozen=True):
+    """Mail to the addresses that orgs name for their alerts. `smtp_url` holds a password, so it prints as a secret;
+    `security` None means TLS from the beginning for `smtps`, else STARTTLS, without which nothing is sent."""
+
+    smtp_url: Secret
+    sender: str
+    security: Literal["starttls", "tls", "none"] | None = None
+    interval_s: Annotated[float, Meta(gt=0, le=3_600)] = 15.0
+    timeout_s: Annotated[float, Meta(gt=0, le=60)] = 20.0
+    per_hour: Annotated[int, Meta(ge=1, le=1_000)] = 10
+    dashboard_url: str = ""
 
 
 class MetersConfig(Config, frozen=True):
