@@ -81,7 +81,7 @@ DEFAULT_RULES = (
 
 
 #: Sinks that are open wherever they are installed, unless `observability.enabled` is false.
-DEFAULT_SINKS = ("prometheus", "traces", "meters")
+DEFAULT_SINKS = ("prometheus", "traces", "meters", "sentry")
 #: Services that run wherever they are installed; a table of their own configures them.
 DEFAULT_SERVICES = ("retention", "checkpoints", "audit", "alerts", "erasing", "dashboard")
 

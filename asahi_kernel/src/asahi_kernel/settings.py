@@ -254,12 +254,14 @@ class Logging(Config, frozen=True):
 
 class Observability(Config, frozen=True):
     """What the operator sees of the gateway. `scrape_token` lets Prometheus in without a key, `org_label` tells orgs
-    apart in metrics and names them in traces. `trace_sample_rate` is the share of requests that are traced."""
+    apart in metrics and names them in traces. `trace_sample_rate` is the share of requests that are traced,
+    `sentry_sample_rate` of those that Sentry is told of."""
 
     enabled: bool = True
     scrape_token: Secret | None = None
     org_label: bool = False
     trace_sample_rate: Annotated[float, Meta(ge=0, le=1)] = 0.1
+    sentry_sample_rate: Annotated[float, Meta(ge=0, le=1)] = 0.1
 
 
 class Settings(Config, frozen=True):

@@ -14,7 +14,7 @@ from asahi_telemetry.config import PrometheusConfig
 
 pytestmark = pytest.mark.anyio
 
-PROMETHEUS, TRACES, METERS = register_sinks()
+PROMETHEUS, TRACES, METERS, SENTRY = register_sinks()
 
 
 class TestPrometheus(SinkContract):
@@ -27,6 +27,10 @@ class TestTraces(SinkContract):
 
 class TestMeters(SinkContract):
     factory = METERS
+
+
+class TestSentry(SinkContract):
+    factory = SENTRY
 
 
 async def test_a_full_disk_at_the_end_stops_nothing(tmp_path, caplog):

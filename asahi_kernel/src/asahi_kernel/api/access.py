@@ -28,6 +28,8 @@ def guard(gateway: Gateway) -> Any:
     """A Litestar guard: identifies the caller and holds the handler's declared permission against the key's."""
 
     async def check(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+        if (served := current.get()) is not None:
+            served.route = connection.scope.get("path_template")
         permission = handler.opt.get("permission")
         if permission is None or permission == PUBLIC:  # only the framework's own OPTIONS declares none
             return

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from asahi_kernel import Factory, hookimpl
-from asahi_telemetry.config import MailConfig, MetersConfig, PrometheusConfig, TracesConfig
+from asahi_telemetry.config import MailConfig, MetersConfig, PrometheusConfig, SentryConfig, TracesConfig
 
 if TYPE_CHECKING:
     from litestar.types import ControllerRouterHandler
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 @hookimpl
 def register_sinks() -> Iterable[Factory[Sink, Any]]:
-    """`prometheus`, `traces` and `meters`, which are open wherever they are installed."""
+    """`prometheus`, `traces`, `meters` and `sentry`, which are open wherever they are installed."""
     return (
         Factory("prometheus", PrometheusConfig, open_prometheus),
         Factory("traces", TracesConfig, open_traces),
         Factory("meters", MetersConfig, open_meters),
+        Factory("sentry", SentryConfig, open_sentry),
     )
 
 
@@ -70,3 +71,11 @@ async def open_mail(config: MailConfig, gateway: Gateway) -> AsyncIterator[None]
 
     async with opened(config, gateway):
         yield None
+
+
+@asynccontextmanager
+async def open_sentry(config: SentryConfig, gateway: Gateway) -> AsyncIterator[Sink]:
+    from asahi_telemetry.sentry import opened
+
+    async with opened(config, gateway) as sentry:
+        yield sentry

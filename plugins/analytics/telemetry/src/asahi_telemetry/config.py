@@ -36,6 +36,12 @@ class MetersConfig(Config, frozen=True):
     timeout_s: Annotated[float, Meta(gt=0, le=60)] = 5.0
 
 
+class SentryConfig(Config, frozen=True):
+    """`timeout_s` is how long the last messages may take when the gateway ends."""
+
+    timeout_s: Annotated[float, Meta(gt=0, le=60)] = 2.0
+
+
 class TracesConfig(Config, frozen=True):
     """`max_queue` is how many requests may wait for the collector; traces of more are dropped and counted."""
 
