@@ -1,4 +1,4 @@
-"""Prometheus metrics over all workers and OpenTelemetry traces, made off the request path."""
+"""Prometheus, OpenTelemetry, Sentry, Kafka and mail, off the request path."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from asahi_kernel import Factory, hookimpl
-from asahi_telemetry.config import MailConfig, MetersConfig, PrometheusConfig, SentryConfig, TracesConfig
+from asahi_telemetry.config import (
+    JSONLConfig,
+    KafkaConfig,
+    MailConfig,
+    MetersConfig,
+    PrometheusConfig,
+    SentryConfig,
+    TracesConfig,
+)
 
 if TYPE_CHECKING:
     from litestar.types import ControllerRouterHandler
@@ -18,12 +26,15 @@ if TYPE_CHECKING:
 
 @hookimpl
 def register_sinks() -> Iterable[Factory[Sink, Any]]:
-    """`prometheus`, `traces`, `meters` and `sentry`, which are open wherever they are installed."""
+    """`prometheus`, `traces`, `meters` and `sentry`, which are open wherever they are installed; `kafka` and `jsonl`
+    where they have a table."""
     return (
         Factory("prometheus", PrometheusConfig, open_prometheus),
         Factory("traces", TracesConfig, open_traces),
         Factory("meters", MetersConfig, open_meters),
         Factory("sentry", SentryConfig, open_sentry),
+        Factory("kafka", KafkaConfig, open_kafka),
+        Factory("jsonl", JSONLConfig, open_jsonl),
     )
 
 
@@ -79,3 +90,19 @@ async def open_sentry(config: SentryConfig, gateway: Gateway) -> AsyncIterator[S
 
     async with opened(config, gateway) as sentry:
         yield sentry
+
+
+@asynccontextmanager
+async def open_kafka(config: KafkaConfig, gateway: Gateway) -> AsyncIterator[Sink]:
+    from asahi_telemetry.kafka import opened
+
+    async with opened(config, gateway) as stream:
+        yield stream
+
+
+@asynccontextmanager
+async def open_jsonl(config: JSONLConfig, gateway: Gateway) -> AsyncIterator[Sink]:
+    from asahi_telemetry.jsonl import opened
+
+    async with opened(config, gateway) as files:
+        yield files

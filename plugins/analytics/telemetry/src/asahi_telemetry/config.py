@@ -42,6 +42,29 @@ class SentryConfig(Config, frozen=True):
     timeout_s: Annotated[float, Meta(gt=0, le=60)] = 2.0
 
 
+class KafkaConfig(Config, frozen=True):
+    """Events to a topic. `dir` is where they wait, at most `max_spool_bytes` of a process; None means `kafka` beside
+    the journal."""
+
+    bootstrap_servers: str
+    topic: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,249}$")] = "asahi_inference_events"
+    dir: str | None = None
+    max_spool_bytes: Annotated[int, Meta(ge=1 << 16)] = 256 << 20
+    timeout_s: Annotated[float, Meta(gt=0, le=300)] = 10.0
+    security_protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = "plaintext"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    sasl_username: str | None = None
+    sasl_password: Secret | None = None
+    ca_location: str | None = None
+
+
+class JSONLConfig(Config, frozen=True):
+    """Events to files in `dir`, one a day and process, for `keep_days`."""
+
+    dir: str = "data/logs"
+    keep_days: Annotated[int, Meta(ge=1, le=3_650)] = 30
+
+
 class TracesConfig(Config, frozen=True):
     """`max_queue` is how many requests may wait for the collector; traces of more are dropped and counted."""
 
