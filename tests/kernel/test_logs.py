@@ -80,6 +80,18 @@ def test_a_line_names_the_request_that_is_served():
     assert "request_id" not in json.loads(JSONFormatter().format(record()))
 
 
+def test_a_library_s_line_does_not_name_a_request_that_is_over():
+    """Its connections go on in the context of whoever opened them."""
+    served = Served({"method": "POST"})
+    token = current.set(served)
+    try:
+        served.duration_ms = 1.0
+        assert "request_id" not in json.loads(JSONFormatter().format(record(name="asyncio")))
+        assert json.loads(JSONFormatter().format(record()))["request_id"] == served.request_id
+    finally:
+        current.reset(token)
+
+
 def test_of_other_libraries_only_the_first_line_is_told():
     words = "Task exception was never retrieved\nfuture: <Task exception=ValueError('my prompt')>"
     quoting = record(words, name="asyncio")

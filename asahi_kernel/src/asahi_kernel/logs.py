@@ -102,6 +102,8 @@ def details_of(record: logging.LogRecord) -> dict[str, Any]:
     """The request that is being served, and what went wrong, without what is not known."""
     ended = getattr(record, "served", None)
     served = ended or current.get()
+    if served is not None and ended is None and served.duration_ms is not None and not _own(record):
+        served = None  # a connection of a library's that outlived the request which opened it
     told: dict[str, Any] = {}
     if served is not None:
         told = {"request_id": served.request_id, "org_id": served.org, "route": served.route}

@@ -3,10 +3,12 @@ key."""
 
 import gzip
 import json
+import logging
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -19,7 +21,7 @@ from asahi_kernel.errors import ConfigError
 from asahi_kernel.gateway import Gateway
 from asahi_kernel.settings import Settings
 from asahi_telemetry.config import SentryConfig
-from asahi_telemetry.sentry import opened
+from asahi_telemetry.sentry import Faults, opened
 
 pytestmark = pytest.mark.anyio
 
@@ -110,6 +112,20 @@ def test_no_prompt_no_key_no_organisation_and_no_user_is_in_any_envelope(told):
         assert secret.encode() not in whole, secret
     for event in told.items("event"):
         assert {"user", "request", "extra", "breadcrumbs", "server_name", "modules"}.isdisjoint(event)
+
+
+def test_a_teller_that_fails_does_not_fail_what_it_tells_of():
+    class Broken:
+        options = None
+
+        def capture_event(self, event):
+            raise RuntimeError
+
+    counted = Counter()
+    handler = Faults(Broken(), counted)
+    error = ValueError("x")
+    handler.handle(logging.LogRecord("asahi", logging.ERROR, "", 0, "it broke", None, (ValueError, error, None)))
+    assert counted == {"sentry.unsent": 1}
 
 
 async def test_a_dsn_that_is_none_stops_the_start():

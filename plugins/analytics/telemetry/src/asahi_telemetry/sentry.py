@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -75,15 +75,22 @@ class Faults(logging.Handler):
     """Tells of what is logged with a stack: each place once in a minute, or a storm of one fault would hold up all
     requests."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, faults: Counter[str]) -> None:
         super().__init__(logging.WARNING)
         self._client = client
+        self._faults = faults
         self._told: dict[tuple[str, str, str, int], float] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
         if error is None or not self._new(record.name, error):
             return
+        try:
+            self._tell(record, error)
+        except Exception:  # noqa: BLE001 - the fault is in the log, and one of its teller's must not become another
+            self._faults["sentry.unsent"] += 1
+
+    def _tell(self, record: logging.LogRecord, error: BaseException) -> None:
         from sentry_sdk.utils import event_from_exception
 
         found, _ = event_from_exception(error, client_options=self._client.options)
@@ -135,7 +142,7 @@ async def opened(
     from asahi_telemetry.spans import Layout
 
     transactions = Transactions(gateway, client, Layout(ourselves()))
-    faults = Faults(client)
+    faults = Faults(client, gateway.faults)
     logging.getLogger().addHandler(faults)
     try:
         async with repeated("sink.sentry", transactions.send, _EVERY_S, gateway.faults):
