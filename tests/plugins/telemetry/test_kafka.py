@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import pytest
@@ -18,7 +19,7 @@ from asahi_kernel.testing.samples import event
 from asahi_telemetry.config import JSONLConfig, KafkaConfig
 from asahi_telemetry.jsonl import Files
 from asahi_telemetry.jsonl import opened as opened_jsonl
-from asahi_telemetry.kafka import opened
+from asahi_telemetry.kafka import Stream, opened
 from asahi_telemetry.spool import Spool, line_of
 
 pytestmark = pytest.mark.anyio
@@ -139,6 +140,36 @@ async def test_what_the_broker_will_never_take_keeps_nothing_back(tmp_path, brok
     found = ids(await asyncio.to_thread(broker.read, 99, 1.5))
     assert last.request_id in found
     assert monster.request_id not in found
+
+
+class Slow:
+    """A producer whose broker acknowledges a little later; `taken` is what it has."""
+
+    def __init__(self):
+        self.taken, self._waiting = [], []
+
+    def produce(self, topic, line, key, on_delivery, headers):
+        self._waiting.append((line, on_delivery))
+
+    def poll(self, seconds):
+        time.sleep(seconds)
+        waiting, self._waiting = self._waiting, []
+        for line, heard in waiting:
+            self.taken.append(line)
+            heard(None, None)
+
+
+def test_two_that_send_at_once_delete_only_what_arrived(tmp_path):
+    """As where the task that sends is cancelled at the end, and its thread goes on."""
+    spool, producer, sent = spool_of(tmp_path), Slow(), lines(20)
+    stream = Stream(KafkaConfig(bootstrap_servers=NOWHERE), Gateway(Settings(profile="development")), spool, producer)
+    for number in range(0, 20, 2):
+        spool.append(sent[number : number + 2])
+        spool._end()
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(lambda _: stream._send(), range(3))) == [True] * 3
+    assert set(producer.taken) == set(sent)
+    assert held(tmp_path) == 0
 
 
 def spool_of(folder, most=1 << 20):

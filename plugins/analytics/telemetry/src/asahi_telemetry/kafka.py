@@ -53,7 +53,7 @@ class Stream:
         self._faults = gateway.faults
         self._spool = spool
         self._producer = producer
-        self._using = threading.Lock()
+        self._using, self._sending = threading.Lock(), threading.Lock()
         self._ending = threading.Event()
         self._failing = False
         self._rests_until = 0.0
@@ -84,12 +84,22 @@ class Stream:
         """Send no more: what waits is for the next start."""
         self._ending.set()
 
+    def close(self) -> None:
+        """Give up the spool, once nobody sends from it any more."""
+        self._ending.set()
+        with self._sending, self._using:
+            self._spool.close()
+
     def _append(self, lines: Sequence[bytes]) -> int:
         with self._using:
             return self._spool.append(lines)
 
     def _send(self) -> bool:
-        """Whether all that waits arrived."""
+        """Whether all that waits arrived. One thread at a time: a task that is cancelled leaves its thread at work."""
+        with self._sending:
+            return self._sent()
+
+    def _sent(self) -> bool:
         with self._using:
             if time.monotonic() >= self._adopt_at:
                 self._adopt_at = time.monotonic() + _ADOPT_S
@@ -174,7 +184,7 @@ async def opened(config: KafkaConfig, gateway: Gateway) -> AsyncIterator[Sink]:
         await _last(stream)
     finally:
         stream.end()
-        await asyncio.to_thread(spool.close)
+        await asyncio.to_thread(stream.close)
 
 
 async def _last(stream: Stream) -> None:
