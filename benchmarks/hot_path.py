@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -94,17 +95,18 @@ def cpu(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def load(url: str, bodies: list[bytes], key: str = "") -> None:
+async def load(url: str, bodies: list[bytes], key: str = "", traceparent: str = "") -> None:
     """Send all bodies over a few keep-alive connections, with a key if there is one; anything but 200 ends the run."""
     host, port = re.fullmatch(r"http://([\d.]+):(\d+)", url).groups()  # type: ignore[union-attr]
     waiting = iter(bodies)
-    await asyncio.gather(*(_worker(host, int(port), waiting, key) for _ in range(CONCURRENCY)))
+    await asyncio.gather(*(_worker(host, int(port), waiting, key, traceparent) for _ in range(CONCURRENCY)))
 
 
-async def _worker(host: str, port: int, waiting: Iterator[bytes], key: str) -> None:
+async def _worker(host: str, port: int, waiting: Iterator[bytes], key: str, traceparent: str) -> None:
     reader, writer = await asyncio.open_connection(host, port)
     head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {host}:{port}\r\ncontent-type: application/json\r\n"
     head += f"authorization: Bearer {key}\r\n" if key else ""
+    head += f"traceparent: {traceparent}\r\n" if traceparent else ""
     for content in waiting:
         writer.write(f"{head}content-length: {len(content)}\r\n\r\n".encode() + content)
         answer = await reader.readuntil(b"\r\n\r\n")
@@ -129,6 +131,7 @@ def started(*command: str, **environment: str) -> Iterator[tuple[int, str]]:
                 break
         else:
             sys.exit(f"{command} did not start")
+        threading.Thread(target=process.stdout.read, daemon=True).start()  # or its log finds no room
         yield process.pid, found[0]
     finally:
         process.terminate()

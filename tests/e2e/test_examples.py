@@ -74,7 +74,7 @@ def serving(asahi: Path, config: Path, cwd: Path) -> Iterator[str]:
             said = []
             for line in process.stderr:
                 said.append(line)
-                if line.startswith("Asahi listens on "):
+                if "Asahi listens on " in line:
                     yield line.split()[3]
                     break
             else:

@@ -115,7 +115,7 @@ class TestImage:
         serve = [str(Path(sys.executable).with_name("asahi")), "serve", "--port", "0", "--mock"]
         with subprocess.Popen(serve, cwd=tmp_path, env=kept, stderr=subprocess.PIPE, text=True) as process:
             assert process.stderr is not None
-            line = next(line for line in process.stderr if line.startswith("Asahi listens on "))
+            line = next(line for line in process.stderr if "Asahi listens on " in line)
             env = kept | {"PORT": line.split()[3].rpartition(":")[2], "NO_PROXY": "*"}
             alive = subprocess.run(command, env=env, capture_output=True, check=False)
             process.terminate()

@@ -60,7 +60,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
             said = []
             for line in process.stderr:
                 said.append(line)
-                if line.startswith("Asahi listens on "):
+                if "Asahi listens on " in line:
                     yield line.split()[3], folder
                     break
             else:

@@ -28,8 +28,8 @@ from asahi_kernel.api.models import model_routes
 from asahi_kernel.api.refusing import identity, shape
 from asahi_kernel.errors import AsahiError, Invalid, MethodNotAllowed, NotFound
 from asahi_kernel.gateway import Gateway, running
-from asahi_kernel.identity import new_id
 from asahi_kernel.plugins import Plugins, load_plugins
+from asahi_kernel.served import told_of
 from asahi_kernel.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def _guarded(gateway: Gateway, plugins: Plugins) -> list[Any]:
 
 def refuse(request: Request[Any, Any, Any], error: AsahiError) -> Response[bytes]:
     """Problem+json (RFC 9457) natively, the vendors' error shapes under `/v1`."""
-    request_id = new_id()
+    request_id = told_of(error)
     kind, body = shape(error, request.scope["path"], request_id)
     headers = identity(request_id)
     if error.retry_after is not None or error.status in {429, 503}:

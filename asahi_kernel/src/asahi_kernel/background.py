@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
+from asahi_kernel.lines import CHANGE
+
 log = logging.getLogger(__name__)
 
 
@@ -27,15 +29,22 @@ def repeated(
     name: str, act: Callable[[], Awaitable[object]], seconds: float, faults: Counter[str]
 ) -> AbstractAsyncContextManager[None]:
     """Await `act` every so many seconds beside the block. A time that fails is counted in `faults` under `name`, and
-    the next one comes all the same."""
+    the next one comes all the same; the log has the first that fails, and the first that goes well again."""
 
     async def work() -> None:
+        failing = False
         while True:
             await asyncio.sleep(seconds)
             try:
                 await act()
             except Exception as error:  # noqa: BLE001 - nothing waits for it, and the next time may go well
                 faults[name] += 1
-                log.warning("%s failed (%s)", name, type(error).__name__)
+                if not failing:
+                    log.warning("%s failed (%s)", name, type(error).__name__, extra=CHANGE)
+                failing = True
+            else:
+                if failing:
+                    log.warning("%s works again", name, extra=CHANGE)
+                failing = False
 
     return running(work())

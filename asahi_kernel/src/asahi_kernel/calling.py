@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, TypeAlias, get_args
 
 from asahi_kernel import books
@@ -17,6 +18,7 @@ from asahi_kernel.outcomes import Broken, told, verdict
 from asahi_kernel.records import Attempt
 from asahi_kernel.resilience.retry import backoff
 from asahi_kernel.settlement import pledge
+from asahi_kernel.tracing import onward, telling
 from asahi_kernel.types import Candidate, Chunk, Completion, FinishReason, Usage
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
+_SILENCE: AbstractContextManager[None] = nullcontext()
 _REASONS = frozenset(get_args(FinishReason))
 _USAGE = (Usage, type(None))
 #: What a vendor answers when it is the credential that is at fault or at its limit.
@@ -161,10 +164,11 @@ class _Calls:
         self._offset_ms = self._trace.elapsed_ms()
         try:
             await pledge(self._gateway, self._request, self._principal, self._trace, candidate)
-            if self._relay is not None:
-                completion = await self._stream(upstream, outlet, candidate, draft, self._relay)
-            else:
-                completion = await self._complete(upstream, outlet, candidate)
+            with self._telling(upstream):
+                if self._relay is not None:
+                    completion = await self._stream(upstream, outlet, candidate, draft, self._relay)
+                else:
+                    completion = await self._complete(upstream, outlet, candidate)
             completion = self._counted(upstream, candidate, completion, draft)
         except ProviderError as error:
             self._failed(outlet, candidate, draft, begun, error)
@@ -182,6 +186,13 @@ class _Calls:
         self._note(candidate, begun, "ok", completion)
         self._learn(candidate, completion)
         return completion
+
+    def _telling(self, upstream: Upstream) -> AbstractContextManager[None]:
+        """What the host is told of the trace: nothing, unless its table says so."""
+        if not upstream.resilience.trace_context:
+            return _SILENCE
+        trace, number = self._trace, len(self._trace.attempts) + 1
+        return telling(onward(trace.request_id, number, trace.parent, self._gateway.traced_share))
 
     def _learn(self, candidate: Candidate, completion: Completion) -> None:
         found, usage = self._trace.findings, completion.usage

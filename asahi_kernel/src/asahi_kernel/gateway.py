@@ -56,6 +56,7 @@ from asahi_kernel.rooting import establish
 from asahi_kernel.settings import Credential, Resilience, Settings, Table
 from asahi_kernel.standing import Standings
 from asahi_kernel.tiers import ClaimingTier, ForewarnedTier, GuardedTier, StepwiseTier
+from asahi_kernel.tracing import TracingSink
 from asahi_kernel.upstream import Upstream
 from asahi_kernel.vault import Vault, ephemeral, open_vault
 from asahi_kernel.vetting import Clearance, Meter, Veto
@@ -81,7 +82,7 @@ DEFAULT_RULES = (
 
 
 #: Sinks that are open wherever they are installed, unless `observability.enabled` is false.
-DEFAULT_SINKS = ("prometheus", "traces")
+DEFAULT_SINKS = ("prometheus", "traces", "meters", "sentry")
 #: Services that run wherever they are installed; a table of their own configures them.
 DEFAULT_SERVICES = ("retention", "checkpoints", "audit", "alerts", "erasing", "dashboard")
 
@@ -102,6 +103,10 @@ class Gateway:
     audit: AuditWriter
     #: What stands in front of the API, set by a service while it is open.
     pages: Pages | None = None
+    #: Whether orgs are told of their alerts by mail.
+    mails = False
+    #: The share of requests that become spans; None where nobody makes any.
+    traced_share: float | None = None
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -212,6 +217,9 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         sinks = opener.installed("sinks", None, observing, settings.sinks)
         gateway.sinks = await opener.all("sinks", dict.fromkeys((*sinks, *settings.sinks)), settings.sinks)
         gateway.exposing = next((sink for sink in gateway.sinks.values() if isinstance(sink, ExposingSink)), None)
+        gateway.traced_share = next(
+            (sink.share for sink in gateway.sinks.values() if isinstance(sink, TracingSink)), None
+        )
         gateway.journal = Journal(gateway.storage, gateway.sinks, gateway.faults, settings.journal)
         await gateway.journal.open(gateway.registry.book())
         stack.push_async_callback(gateway.journal.close)

@@ -16,7 +16,7 @@ Hours: TypeAlias = Annotated[int, Meta(ge=1, le=8_760)]
 Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 Quality: TypeAlias = Annotated[float, Meta(ge=0, le=5)]
 Milliseconds: TypeAlias = Annotated[int, Meta(ge=50, le=30_000)]
-Mail: TypeAlias = Annotated[str, Meta(max_length=254, pattern=r"^$|^[^@\s,;<>]+@[^@\s,;<>]+$")]
+Mail: TypeAlias = Annotated[str, Meta(max_length=254, pattern=r"^$(?!\n)|^[^@\s,;<>]+@[^@\s,;<>]+$(?!\n)")]
 Action: TypeAlias = Literal["off", "flag", "redact", "block"]
 InjectionAction: TypeAlias = Literal["off", "log", "flag", "block"]
 

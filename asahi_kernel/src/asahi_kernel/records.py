@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
+from asahi_kernel.tracing import Parent
 from asahi_kernel.types import Findings, Usage
 
 Status: TypeAlias = Literal["ok", "denied", "failed", "aborted", "unknown"]
@@ -41,7 +42,8 @@ class Event(Struct, frozen=True, kw_only=True):
     """One request, whatever its attempts, joins and fallbacks. Money is nUSD; `cost` None means the price is unknown.
 
     Tokens are those of the answer, also on hits; `billed_tokens` are what a provider billed now, `baseline_usage` what
-    the baseline is the price of. On hits `model_selected` and `provider` name who produced the stored answer.
+    the baseline is the price of. On hits `model_selected` and `provider` name who produced the stored answer. `parent`
+    is the caller's span, which sinks are told of; storage keeps none.
     """
 
     request_id: str
@@ -91,6 +93,7 @@ class Event(Struct, frozen=True, kw_only=True):
     agent_type: str | None = None
     workflow_id: str | None = None
     warnings: tuple[str, ...] = ()
+    parent: Parent | None = None
 
     @property
     def total_tokens(self) -> int:

@@ -7,7 +7,6 @@ import gc
 import json
 import logging
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from asahi_kernel.api.transport import fixed_headers, trusted_proxies
 from asahi_kernel.config import read
 from asahi_kernel.errors import ConfigError
 from asahi_kernel.gateway import Gateway, storage_of
-from asahi_kernel.logs import configure
+from asahi_kernel.logs import announce, configure
 from asahi_kernel.plugins import load_plugins
 from asahi_kernel.server import EdgeLimits, run
 from asahi_kernel.settings import Settings
@@ -72,6 +71,7 @@ def drain() -> None:
 
 def serve(found: Settings) -> int:
     """Serve until told to stop; the exit status."""
+    configure(found.logging)
     api = found.api
     storage = storage_of(found, load_plugins())["type"] if api.workers > 1 else ""
     if api.workers > 1 and storage == "memory" and not api.allow_split_state:
@@ -92,7 +92,7 @@ def serve(found: Settings) -> int:
 
     def ready(port: int) -> None:
         shown = f"[{api.host}]" if ":" in api.host else api.host
-        print(f"Asahi listens on http://{shown}:{port}  (docs: /docs, health: /health)", file=sys.stderr, flush=True)
+        announce(f"Asahi listens on http://{shown}:{port}  (docs: /docs, health: /health)", found.logging)
 
     return run(
         "asahi_kernel.serving:factory",

@@ -206,10 +206,12 @@ class Credential(Config, frozen=True):
 
 
 class Resilience(Config, frozen=True):
-    """The kernel's part of a `providers.<name>` table; the rest of the table is the plugin's."""
+    """The kernel's part of a `providers.<name>` table; the rest of the table is the plugin's. With `trace_context` its
+    host is told which trace a call belongs to."""
 
     keys: tuple[Credential, ...] = ()
     agreement: bool = False
+    trace_context: bool = False
     first_token_timeout_s: Seconds = 15
     idle_timeout_s: Seconds = 30
     timeout_s: Seconds = 30
@@ -242,18 +244,24 @@ class Encryption(Config, frozen=True):
 
 
 class Logging(Config, frozen=True):
+    """`access` says of which requests there is a line: of all, of those that fail through a fault of ours or a
+    provider's, or of none."""
+
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     format: Literal["json", "text"] = "json"
+    access: Literal["all", "failures", "off"] = "all"
 
 
 class Observability(Config, frozen=True):
     """What the operator sees of the gateway. `scrape_token` lets Prometheus in without a key, `org_label` tells orgs
-    apart in metrics and names them in traces. `trace_sample_rate` is the share of requests that are traced."""
+    apart in metrics and names them in traces. `trace_sample_rate` is the share of requests that are traced,
+    `sentry_sample_rate` of those that Sentry is told of."""
 
     enabled: bool = True
     scrape_token: Secret | None = None
     org_label: bool = False
     trace_sample_rate: Annotated[float, Meta(ge=0, le=1)] = 0.1
+    sentry_sample_rate: Annotated[float, Meta(ge=0, le=1)] = 0.1
 
 
 class Settings(Config, frozen=True):

@@ -174,6 +174,7 @@ async def pledge(
         tags=terms.tags,
         attempts=attempts,
         warnings=("usage_estimated",),
+        parent=trace.parent,
     )
     await gateway.journal.intend(trace.receipt, Settled(event, _undecided(event)))
 
@@ -240,20 +241,18 @@ def record(
     witness(gateway, event)
 
 
-def _event(
-    request: Request, principal: Principal, trace: Trace, status: Status, error: str | None, answer: Answer
-) -> Event:
+def _event(request: Request, who: Principal, trace: Trace, status: Status, error: str | None, answer: Answer) -> Event:
     bill, usage, hit, terms = answer.bill, answer.usage, answer.hit, request.terms
     return Event(
         request_id=trace.request_id,
         timestamp=trace.timestamp,
-        org_id=principal.org,
+        org_id=who.org,
         route=trace.route,
         status=status,
         error=error,
         client_request_id=terms.client_request_id,
-        user_id=principal.user,
-        key_id=principal.key_id,
+        user_id=who.user,
+        key_id=who.key_id,
         task_type=answer.route.task_type,
         difficulty=answer.route.difficulty,
         routing_mode=terms.mode,
@@ -289,6 +288,7 @@ def _event(
         attempts=tuple(trace.attempts),
         quality_score=answer.route.predicted_quality,
         warnings=answer.warnings,
+        parent=trace.parent,
     )
 
 

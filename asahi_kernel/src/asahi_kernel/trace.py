@@ -12,6 +12,7 @@ from asahi_kernel.answer import StepNote
 from asahi_kernel.identity import new_id
 from asahi_kernel.journal import Receipt
 from asahi_kernel.records import Attempt, Lookup
+from asahi_kernel.tracing import Parent
 from asahi_kernel.types import Candidate, Findings, Hit, Required, Verdict
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Purse:
 class Trace:
     """Written by the pipeline as it goes, read once when the request is settled. Times are in milliseconds, `started`
     in seconds of the performance counter. `spare` is an entry that this request renews early, for if that fails,
-    `walk` its way through steps."""
+    `walk` its way through steps, `parent` the caller's span."""
 
     __slots__ = (
         "_mark",
@@ -50,6 +51,7 @@ class Trace:
         "lookups",
         "model",
         "overhead",
+        "parent",
         "purse",
         "ranked",
         "receipt",
@@ -68,8 +70,9 @@ class Trace:
         "warnings",
     )
 
-    def __init__(self, route: str, request_id: str | None = None) -> None:
+    def __init__(self, route: str, request_id: str | None = None, parent: Parent | None = None) -> None:
         self.request_id = request_id or new_id()
+        self.parent = parent
         self.route = route
         self.timestamp = datetime.now(UTC)
         self.started = self._mark = time.perf_counter()
@@ -102,7 +105,7 @@ class Trace:
 
     def branch(self) -> Trace:
         """The trace of one step among several: routed by itself, while what it pays is the whole request's."""
-        part = Trace(self.route, self.request_id)
+        part = Trace(self.route, self.request_id, self.parent)
         part.started, part.timestamp = self.started, self.timestamp
         part.attempts, part.warnings, part.overhead = self.attempts, self.warnings, self.overhead
         part.receipt, part.purse = self.receipt, self.purse

@@ -26,6 +26,10 @@ TESTED = {
     "cache.t3_ttl_hours": "semantic/test_intermediate.py",
     "privacy.pii_action": "guard/test_pii.py",
     "privacy.injection_action": "guard/test_injection.py",
+    "general.notifications": "telemetry/test_mail.py",
+    "general.email_alerts": "telemetry/test_mail.py",
+    "general.weekly_report": "telemetry/test_mail.py",
+    "general.alert_emails": "telemetry/test_mail.py",
 }
 HERE_TESTED = {
     "cache.t1_enabled",

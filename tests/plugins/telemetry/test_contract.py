@@ -1,6 +1,7 @@
 """The sinks of asahi-telemetry keep the contract of sinks."""
 
 from shutil import rmtree
+from typing import Any, ClassVar
 
 import pytest
 
@@ -14,7 +15,7 @@ from asahi_telemetry.config import PrometheusConfig
 
 pytestmark = pytest.mark.anyio
 
-PROMETHEUS, TRACES = register_sinks()
+PROMETHEUS, TRACES, METERS, SENTRY, KAFKA, JSONL = register_sinks()
 
 
 class TestPrometheus(SinkContract):
@@ -23,6 +24,31 @@ class TestPrometheus(SinkContract):
 
 class TestTraces(SinkContract):
     factory = TRACES
+
+
+class TestMeters(SinkContract):
+    factory = METERS
+
+
+class TestSentry(SinkContract):
+    factory = SENTRY
+
+
+class TestKafka(SinkContract):
+    factory = KAFKA
+    config: ClassVar[dict[str, Any]] = {"bootstrap_servers": "127.0.0.1:9", "timeout_s": 0.5}
+
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+
+
+class TestJSONL(SinkContract):
+    factory = JSONL
+
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
 
 
 async def test_a_full_disk_at_the_end_stops_nothing(tmp_path, caplog):

@@ -12,6 +12,7 @@ from asahi_kernel.api.scraping import SCRAPER, by_token
 from asahi_kernel.auditing import Actor
 from asahi_kernel.caller import address_of, caller_of, headers_of
 from asahi_kernel.errors import Denied, PluginError, Unavailable
+from asahi_kernel.served import current
 from asahi_kernel.types import Permission, Principal
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ def guard(gateway: Gateway) -> Any:
     """A Litestar guard: identifies the caller and holds the handler's declared permission against the key's."""
 
     async def check(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+        if (served := current.get()) is not None:
+            served.route = connection.scope.get("path_template")
         permission = handler.opt.get("permission")
         if permission is None or permission == PUBLIC:  # only the framework's own OPTIONS declares none
             return
@@ -49,6 +52,8 @@ async def identify(gateway: Gateway, scope: Mapping[str, Any], headers: Mapping[
         principal = await gateway.authenticator.identify(headers)
     else:
         principal = await gateway.door.identify_caller(caller_of(scope, headers))
+    if (served := current.get()) is not None:
+        served.org = principal.org
     return await admitted(gateway, principal)
 
 

@@ -86,7 +86,7 @@ class Answering:
                 try:
                     items = await relay.take()
                 except AsahiError as error:
-                    reply.broken = True
+                    reply.broken, reply.fault = True, error.code
                     await reply.piece(writer.error(error))
                     break
             await reply.end()

@@ -65,5 +65,7 @@ async def _counted(gateway: Gateway, request: Asked) -> int | None:
         async with asyncio.timeout(_PATIENCE_S):
             return await upstream.counting.count_tokens(model, request)
     except (ProviderError, TimeoutError) as error:
-        log.warning("provider %s did not count tokens: %s", upstream.name, error)
+        status = getattr(error, "status", None)
+        status = getattr(error, "status", None)
+        log.warning("provider %s did not count tokens (%s)", upstream.name, status or "no answer")
         return None

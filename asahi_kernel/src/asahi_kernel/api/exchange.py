@@ -26,6 +26,7 @@ from asahi_kernel.errors import (
     UnsupportedMediaType,
 )
 from asahi_kernel.records import Claim
+from asahi_kernel.served import served_of
 from asahi_kernel.server.body import ClientLeft, read_body
 from asahi_kernel.trace import Trace
 
@@ -74,18 +75,25 @@ class Exchange:
         self._limit = gateway.settings.api.max_inference_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        trace = Trace(self._wire.route)
+        served = served_of(scope)
+        served.route = self._wire.route
+        trace = Trace(self._wire.route, served.request_id, served.parent)
         reply = Reply(send, trace)
         try:
             await self._answer(scope, receive, reply, trace)
         except (Aborted, ClientLeft):
+            served.error = Aborted.code
             return
         except AsahiError as error:
+            served.error = error.code
             await self._refuse(reply, error, trace)
         except Exception:
             log.exception("request %s failed", trace.request_id)
+            served.error = AsahiError.code
             await self._refuse(reply, AsahiError("something went wrong inside the gateway"), trace)
         finally:
+            served.status = reply.status or (Aborted.status if served.error == Aborted.code else None)
+            served.error = reply.fault or served.error
             if reply.claim is not None:
                 await asyncio.shield(self._gateway.detach(reply.settle(self._gateway)))
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from asahi_kernel.api.transport import Transport
+from asahi_kernel.served import Served, current
 
 if TYPE_CHECKING:
     from litestar import Litestar
@@ -29,8 +30,19 @@ class Front:
         if str(scope["type"]) == "lifespan":
             await self._live(scope, receive, send)
             return
+        served = Served(scope)
+        token = current.set(served)
+        try:
+            await self._answer(scope, receive, send, served)
+        finally:
+            if served.route is None:
+                served.route = cast("dict[str, Any]", scope).get("path_template")
+            served.end()
+            current.reset(token)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, served: Served) -> None:
         if self._transport is not None:
-            answering = await self._transport.screen(cast("dict[str, Any]", scope), send)
+            answering = await self._transport.screen(cast("dict[str, Any]", scope), _noting(send, served))
             if answering is None:
                 return
             send = answering
@@ -38,6 +50,7 @@ class Front:
         if exchange is not None:
             await exchange(scope, receive, send)
             return
+        send = _noting(send, served)
         if self._gateway.pages is not None:
             answering = await self._gateway.pages.screen(cast("dict[str, Any]", scope), send)
             if answering is None:
@@ -59,3 +72,14 @@ class Front:
         except Exception:
             if self._gateway.refusal is None:
                 raise
+
+
+def _noting(send: Send, served: Served) -> Send:
+    """The status is noted on its way out."""
+
+    async def told(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            served.status = message["status"]
+        await send(message)
+
+    return told

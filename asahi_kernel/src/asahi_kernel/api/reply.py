@@ -26,12 +26,13 @@ _PASSING = frozenset({408, 409, 425, 429, 499})
 
 class Reply:
     """One answer. With a claim every byte is kept, whether or not the client is still there to read it. `broken` says
-    that a stream ended in an error after its head was sent."""
+    that a stream ended in an error after its head was sent, `fault` in which; `status` is 0 until there is one."""
 
     def __init__(self, send: Send, trace: Trace) -> None:
         self._send = send
         self._trace = trace
-        self._status = 0
+        self.status = 0
+        self.fault: str | None = None
         self._headers: tuple[tuple[bytes, bytes], ...] = ()
         self._parts: list[bytes] = []
         self.begun = False
@@ -76,15 +77,15 @@ class Reply:
 
     async def _settled(self, store: Idempotency) -> None:
         assert self.claim is not None
-        if self.ended and not self.broken and self._status < 500 and self._status not in _PASSING:
+        if self.ended and not self.broken and self.status < 500 and self.status not in _PASSING:
             body = b"".join(self._parts)
-            kept = Kept(fingerprint=self.claim.fingerprint, status=self._status, headers=self._headers, body=body)
+            kept = Kept(fingerprint=self.claim.fingerprint, status=self.status, headers=self._headers, body=body)
             await store.keep(self.claim, kept)
         else:
             await store.release(self.claim)
 
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        self.begun, self._status = True, status
+        self.begun, self.status = True, status
         if self._trace.allowances:
             headers = [*headers, *allowances.headers(self._trace)]
         if self.claim is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from asahi_kernel.api.refusing import identity, shape
 from asahi_kernel.errors import AsahiError, ConfigError, Denied
-from asahi_kernel.identity import new_id
+from asahi_kernel.served import told_of
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -148,7 +148,7 @@ def _header(scope: Scope, wanted: bytes) -> bytes | None:
 
 
 async def _refuse(scope: Scope, send: Send, error: AsahiError, headers: Headers) -> None:
-    request_id = new_id()
+    request_id = told_of(error)
     kind, body = shape(error, scope["path"], request_id)
     named = [(name.encode(), value.encode()) for name, value in identity(request_id).items()]
     await _answer(send, error.status, [(b"content-type", kind.encode()), *named, *headers], body)

@@ -14,6 +14,7 @@ from collections import deque
 from urllib.parse import SplitResult, urlsplit
 
 from asahi_kernel.http.connection import HIGH_WATER, Answer, BrokenError, Connection
+from asahi_kernel.tracing import told
 
 _IDLE_S = 30.0
 _DRAIN_S = 1.0
@@ -68,7 +69,7 @@ class Client:
         response = Response(self, connection, loop, until)
         try:
             entity = f"content-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n" if method == "POST" else "\r\n"
-            head = f"{method} {self._path}{path} HTTP/1.1\r\n{self._fields}{entity}"
+            head = f"{method} {self._path}{path} HTTP/1.1\r\n{self._fields}{told()}{entity}"
             connection.send(head.encode("latin-1") + body, response)
             await response.wait(head_until)
         except BaseException:

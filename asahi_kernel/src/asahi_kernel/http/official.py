@@ -14,6 +14,7 @@ from typing import Any
 from asahi_kernel.http.client import ConnectError, check_fields, split_url, trust
 from asahi_kernel.http.connection import BrokenError
 from asahi_kernel.http.host import HostConfig
+from asahi_kernel.tracing import told
 
 _RAW = {"X-Stainless-Raw-Response": "stream"}
 _DRAIN_S = 1.0
@@ -53,7 +54,7 @@ class Official:
         kind: str = "application/json",
     ) -> Reply:
         """As the lean client's: the head of the answer, or `ConnectError`, `BrokenError`, `TimeoutError`."""
-        options: dict[str, Any] = {"headers": dict(self._headers), "follow_redirects": False}
+        options: dict[str, Any] = {"headers": {**self._headers, **_traced()}, "follow_redirects": False}
         try:
             async with asyncio.timeout_at(min(until, head_until)):
                 if method == "GET":
@@ -160,6 +161,10 @@ def check(config: HostConfig, base_url: str) -> None:
     """Raises `ValueError` for an address or key that cannot work."""
     split_url(base_url)
     check_fields({"authorization": config.api_key.reveal()})
+
+
+def _traced() -> dict[str, str]:
+    return {name: value for name, _, value in (field.partition(": ") for field in told().splitlines())}
 
 
 def _named(cause: BaseException) -> Exception:

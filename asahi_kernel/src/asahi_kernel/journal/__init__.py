@@ -9,6 +9,7 @@ import os
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from contextvars import Context
 from pathlib import Path
 
 import msgspec
@@ -164,7 +165,7 @@ class Journal:
         """Let what was settled until now reach storage, for three seconds at most."""
         if self._pending:
             if self._catching is None or self._catching.done():
-                self._catching = asyncio.get_running_loop().create_task(self.flush())
+                self._catching = asyncio.get_running_loop().create_task(self.flush(), context=Context())
             await asyncio.wait({self._catching}, timeout=_CATCH_UP_S)
 
     async def retire(self) -> None:

@@ -14,6 +14,7 @@ from typing import TypeVar
 from asahi_kernel.errors import ConfigError, Unavailable
 from asahi_kernel.journal.frames import frame
 from asahi_kernel.journal.segment import Segment, sync_folder
+from asahi_kernel.lines import CHANGE
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -181,11 +182,12 @@ class Wal:
         except OSError as error:
             self._faults["journal"] += 1
             if not self.failing:
-                log.error("the journal cannot be written (%s); nothing is paid for until it can", error.strerror)
+                why = "the journal cannot be written (%s); nothing is paid for until it can"
+                log.error(why, error.strerror, extra=CHANGE)
             self.failing = True
             return False
         if self.failing:
-            log.warning("the journal can be written again")
+            log.warning("the journal can be written again", extra=CHANGE)
         self.failing = False
         for ticket in batch:
             self._landed(ticket, segment)

@@ -8,7 +8,7 @@ from http import HTTPStatus
 import msgspec
 
 from asahi_kernel.errors import AsahiError
-from asahi_kernel.identity import new_id
+from asahi_kernel.served import refused
 
 METHODS = {name.encode(): name for name in ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")}
 """Methods that may reach a handler."""
@@ -26,7 +26,7 @@ class HeadersTooLarge(AsahiError):
 
 def render(error: AsahiError, path: bytes, headers: Iterable[tuple[bytes, bytes]] = (), *, body: bool = True) -> bytes:
     """The bytes of the answer; `headers` are the server's defaults, `body` is False for the answer to a HEAD."""
-    request_id = new_id()
+    request_id = refused(error)
     kind, content = _content(error, path, request_id)
     lines = [
         f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
@@ -59,10 +60,11 @@ class Ledger:
         self._file = None if path is None else _opened(path)
         self._bodies = None if bodies is None else _opened(bodies)
 
-    def hear(self, path: str, body: bytes) -> None:
-        """Keeps what was asked, word for word, in the file for it if there is one."""
+    def hear(self, path: str, body: bytes, headers: Mapping[str, str]) -> None:
+        """Keeps what was asked, word for word, and in which trace, in the file for it if there is one."""
         if self._bodies is not None:
-            heard = {"path": path, "body": body.decode("utf-8", "replace")}
+            trace = {name: value for name, value in headers.items() if name in {"traceparent", "tracestate"}}
+            heard = {"path": path, "body": body.decode("utf-8", "replace"), "trace": trace}
             os.write(self._bodies, msgspec.json.encode(heard) + b"\n")
 
     def write(self, row: Row) -> None:

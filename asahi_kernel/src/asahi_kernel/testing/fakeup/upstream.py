@@ -105,7 +105,7 @@ class Upstream:
 
     async def _answer(self, connection: Connection, ask: Ask) -> None:
         wire = self._wires.get(ask.path)
-        self._ledger.hear(ask.path, ask.body)
+        self._ledger.hear(ask.path, ask.body, ask.headers)
         self.heard.append(ask.headers)
         self.bodies.append(ask.body)
         if wire is None and (found := clouds.find(ask)) is not None:

@@ -3,17 +3,19 @@ in a trace."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+
+from asahi_kernel.tracing import span_id, trace_id
 
 if TYPE_CHECKING:
     from asahi_kernel.records import Attempt, Event
+    from asahi_kernel.tracing import Parent
 
 _STAGES = {
     "admission": "asahi.admit",
@@ -24,16 +26,6 @@ _STAGES = {
 _VENDORS = "inference"
 _SCOPE = InstrumentationScope("asahi_telemetry")
 _EMBEDDINGS = "/v1/embeddings"
-
-
-def trace_id(request_id: str) -> int:
-    """The id of a request's trace, which follows from the request's own."""
-    return int.from_bytes(hashlib.blake2b(request_id.encode(), digest_size=16).digest())
-
-
-def sampled(identity: int, rate: float) -> bool:
-    """Whether this share of all traces has this one: the rule of OpenTelemetry's own sampler by ratio."""
-    return identity & (1 << 64) - 1 < round(rate * (1 << 64))
 
 
 class Layout:
@@ -49,7 +41,9 @@ class Layout:
         root = self._context(event, "root")
         end = start + round(event.latency_ms * 1e6)
         bad = Status(StatusCode.ERROR, event.error) if event.status == "failed" else Status(StatusCode.UNSET)
-        yield self._span(f"POST {event.route}", root, None, SpanKind.SERVER, start, end, _told(event, org), bad)
+        yield self._span(
+            f"POST {event.route}", root, _remote(event.parent), SpanKind.SERVER, start, end, _told(event, org), bad
+        )
         at = start
         for stage, spent_ms in event.latency_breakdown.items():
             spent = round(spent_ms * 1e6)
@@ -71,12 +65,12 @@ class Layout:
             at = end
 
     def _context(self, event: Event, part: str) -> SpanContext:
-        span = hashlib.blake2b(f"{event.request_id} {part}".encode(), digest_size=8).digest()
         return SpanContext(
-            trace_id(event.request_id),
-            int.from_bytes(span),
+            int(trace_id(event.request_id, event.parent), 16),
+            int(span_id(event.request_id, part), 16),
             is_remote=False,
             trace_flags=TraceFlags(TraceFlags.SAMPLED),
+            trace_state=_state(event.parent),
         )
 
     def _span(
@@ -102,6 +96,19 @@ class Layout:
             end_time=end,
             instrumentation_scope=_SCOPE,
         )
+
+
+def _remote(parent: Parent | None) -> SpanContext | None:
+    """The caller's span."""
+    if parent is None:
+        return None
+    flags = TraceFlags(TraceFlags.SAMPLED if parent.sampled else TraceFlags.DEFAULT)
+    trace, span = int(parent.trace_id, 16), int(parent.span_id, 16)
+    return SpanContext(trace, span, is_remote=True, trace_flags=flags, trace_state=_state(parent))
+
+
+def _state(parent: Parent | None) -> TraceState | None:
+    return TraceState.from_header([parent.state]) if parent is not None and parent.state else None
 
 
 def _told(event: Event, org: str) -> dict[str, Any]:

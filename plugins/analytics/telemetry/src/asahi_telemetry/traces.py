@@ -13,6 +13,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from asahi_kernel.background import repeated
+from asahi_kernel.lines import CHANGE
+from asahi_kernel.tracing import sampled, trace_id
+from asahi_telemetry.collector import named, ourselves
 
 if TYPE_CHECKING:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
     from asahi_telemetry.spans import Layout
 
 log = logging.getLogger(__name__)
-_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _EVERY_S = 0.5
 #: Requests in one message to the collector.
 _BATCH = 200
@@ -43,7 +45,7 @@ class Traces:
 
     def __init__(self, config: TracesConfig, gateway: Gateway, layout: Layout, exporter: OTLPSpanExporter) -> None:
         self._gateway = gateway
-        self._rate = gateway.settings.observability.trace_sample_rate
+        self.share = gateway.settings.observability.trace_sample_rate
         self._salt = b"" if gateway.settings.observability.org_label else gateway.vault.derive("telemetry")
         self._layout = layout
         self._exporter = exporter
@@ -52,14 +54,18 @@ class Traces:
         self._failing = False
 
     async def write(self, events: Sequence[Event]) -> None:
-        from asahi_telemetry.spans import sampled, trace_id
-
         for event in events:
-            if sampled(trace_id(event.request_id), self._rate):
+            if self._wanted(event):
                 if len(self._waiting) < self._most:
                     self._waiting.append(event)
                 else:
                     self._gateway.faults["traces.dropped"] += 1
+
+    def _wanted(self, event: Event) -> bool:
+        """As the caller says, or the share of those whose callers say nothing."""
+        if event.parent is not None:
+            return event.parent.sampled
+        return sampled(trace_id(event.request_id), self.share)
 
     async def send(self) -> None:
         """Send what waits, in the order it came."""
@@ -70,7 +76,8 @@ class Traces:
                 self._gateway.faults["traces.dropped"] += len(batch)
             if sent == self._failing:
                 self._failing = not sent
-                log.warning("traces %s", "reach the collector again" if sent else "do not reach the collector")
+                told = "reach the collector again" if sent else "do not reach the collector"
+                log.warning("traces %s", told, extra=CHANGE)
 
     def _export(self, batch: Sequence[Event]) -> bool:
         spans = [span for event in batch for span in self._layout.spans(event, self._org(event.org_id))]
@@ -86,18 +93,16 @@ async def opened(
     config: TracesConfig, gateway: Gateway, environment: Mapping[str, str] = os.environ
 ) -> AsyncIterator[Sink]:
     """The sink; without a collector in the environment it does nothing, and no SDK is loaded."""
-    if not any(environment.get(name) for name in _ENDPOINTS):
+    if not named("traces", environment):
         yield Silent()
         return
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.resources import Resource
 
     from asahi_telemetry.spans import Layout
 
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # it tells of each failure; we of each change
-    name = {} if environment.get("OTEL_SERVICE_NAME") else {"service.name": "asahi"}
     exporter = OTLPSpanExporter(timeout=config.timeout_s)
-    traces = Traces(config, gateway, Layout(Resource.create(name)), exporter)
+    traces = Traces(config, gateway, Layout(ourselves()), exporter)
     async with repeated("sink.traces", traces.send, _EVERY_S, gateway.faults):
         yield traces
     await traces.send()

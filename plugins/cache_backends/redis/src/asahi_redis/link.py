@@ -7,8 +7,10 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from asahi_kernel.lines import CHANGE
 from asahi_kernel.resilience.breaker import Breaker
 from asahi_kernel.settings import BreakerSettings
 from asahi_redis.config import ServerConfig, url_of
@@ -81,18 +83,18 @@ class Link:
         self._breaker.fail()
         if self.up and self._breaker.open:
             self.up = False
-            log.warning("redis is away (%s): going on without it", type(error).__name__)
+            log.warning("redis is away (%s): going on without it", type(error).__name__, extra=CHANGE)
             self._probe()
 
     def _refused(self, error: Exception) -> None:
         if self.writable:
             self.writable = False
-            log.warning("redis takes no writes (%s): going on without them", type(error).__name__)
+            log.warning("redis takes no writes (%s): going on without them", type(error).__name__, extra=CHANGE)
             self._probe()
 
     def _probe(self) -> None:
         if self._probing is None or self._probing.done():
-            self._probing = asyncio.get_running_loop().create_task(self._watch())
+            self._probing = asyncio.get_running_loop().create_task(self._watch(), context=Context())
 
     async def _watch(self) -> None:
         wait_s = _FIRST_PROBE_S
@@ -108,7 +110,7 @@ class Link:
                 continue
             if not self.up or writable != self.writable:
                 self._breaker = Breaker(_BREAKER)
-                log.warning("redis is back%s", "" if writable else ", but takes no writes")
+                log.warning("redis is back%s", "" if writable else ", but takes no writes", extra=CHANGE)
             self.up, self.writable = True, writable
 
     async def _writes(self) -> bool:

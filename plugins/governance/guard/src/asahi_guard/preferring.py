@@ -34,12 +34,15 @@ DISPLAYED = (
     "general.api_base_url",
     "general.timezone",
 )
-#: Kept and shown, but the gateway does not act on them yet.
-UNENFORCED = (
+#: What is done about them is the operator's to allow, by the service `mail`.
+MAILED = (
     "general.notifications",
     "general.email_alerts",
     "general.weekly_report",
     "general.alert_emails",
+)
+#: Kept and shown, but the gateway does not act on them yet.
+UNENFORCED = (
     "cache.max_size_gb",
     "cache.auto_cleanup",
     "routing.optimize_tokens",
@@ -58,7 +61,7 @@ def settings_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
         """What holds, with every default. `version` goes into If-Match; 0 while nothing was ever said.
         `not_enforced` names the keys that the gateway keeps and does not act on yet."""
         org = principal_of(request).org
-        return _shown(org, await stored(gateway, governing(gateway).repositories.settings.get(org)))
+        return _shown(gateway, org, await stored(gateway, governing(gateway).repositories.settings.get(org)))
 
     @put("/settings", opt={"permission": "manage_policy"}, tags=["settings"], status_code=200)
     async def save(request: Request[Any, Any, Any]) -> dict[str, Any]:
@@ -71,7 +74,7 @@ def settings_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
         saved = await stored(gateway, _save(gateway, actor, tree, expected(request)))
         gateway.standings.forget(actor.org)
         await gateway.standings.of(actor.org)
-        return _shown(actor.org, saved)
+        return _shown(gateway, actor.org, saved)
 
     return [shown, save]
 
@@ -126,7 +129,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def _shown(org: str, kept: SettingsOf | None) -> dict[str, Any]:
+def _shown(gateway: Gateway, org: str, kept: SettingsOf | None) -> dict[str, Any]:
     wanted: dict[str, Any] = msgspec.to_builtins(read(kept.body if kept is not None else {}))
     return {
         "org_id": org,
@@ -135,7 +138,7 @@ def _shown(org: str, kept: SettingsOf | None) -> dict[str, Any]:
         "updated_by": kept.updated_by if kept is not None else None,
         **wanted,
         "display_only": DISPLAYED,
-        "not_enforced": UNENFORCED,
+        "not_enforced": UNENFORCED if gateway.mails else (*MAILED, *UNENFORCED),
     }
 
 
