@@ -66,6 +66,5 @@ async def _counted(gateway: Gateway, request: Asked) -> int | None:
             return await upstream.counting.count_tokens(model, request)
     except (ProviderError, TimeoutError) as error:
         status = getattr(error, "status", None)
-        status = getattr(error, "status", None)
         log.warning("provider %s did not count tokens (%s)", upstream.name, status or "no answer")
         return None
