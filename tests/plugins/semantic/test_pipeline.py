@@ -192,5 +192,5 @@ async def test_the_optimizer_names_the_task_where_the_caller_does_not() -> None:
     async with gateway_of({"cache_tiers": {"semantic": {}}}) as gateway:
         request = Request(messages=(Message("user", "Write a python function that sorts a list"),))
         await ask(gateway, request)
-        (entry,) = gateway.tiers["semantic"]._entries.of("here")
+        (entry,) = gateway.tiers["semantic"]._stock._entries.of("here")
         assert entry.task == "coding"

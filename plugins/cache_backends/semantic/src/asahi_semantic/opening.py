@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from asahi_kernel import ConfigError, Request
-from asahi_kernel.background import repeated
+from asahi_kernel.background import repeated, running
 from asahi_kernel.builtins.memory_tier import MemoryTier
 from asahi_kernel.money import per_million
 from asahi_kernel.protocols import LocalPart
@@ -22,10 +24,12 @@ from asahi_kernel.wanting import step_life
 from asahi_semantic import store as numpy_store
 from asahi_semantic.config import IntermediateConfig, NumpyConfig, SemanticConfig
 from asahi_semantic.embedder import LocalEmbedder, load
+from asahi_semantic.entries import Entries
 from asahi_semantic.framing import claim
 from asahi_semantic.intermediate import IntermediateTier
 from asahi_semantic.keeping import Keeper, Notices
 from asahi_semantic.parts import Parts
+from asahi_semantic.stock import OwnStock
 from asahi_semantic.thresholds import IDENTITY, Scale
 from asahi_semantic.tier import SemanticTier
 from asahi_semantic.verifier import prior
@@ -38,6 +42,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 FOLDER = "data/vectors"
+#: How long the start waits for what a former process left.
+_PATIENCE_S = 1.0
 
 
 def folder(path: str | None, gateway: Gateway) -> Path | None:
@@ -63,12 +69,15 @@ async def opened(config: SemanticConfig, gateway: Gateway) -> AsyncIterator[Sema
         keeper = _keeper(where, gateway)
         stack.callback(keeper.close)
         parts = await _parts(config, gateway, where, stack)
+        entries = Entries(config.max_entries)
+        stock = OwnStock(entries, parts, keeper, time.time, detach=gateway.detach, room=gateway.room)
         tier = SemanticTier(
             config,
             parts,
             prior(),
             local_scale() if config.embedder == "local" else IDENTITY,
             keeper=keeper,
+            stock=stock,
             classify=lambda request: _task(gateway, request),
             recheck=lambda request, principal, model: recheck(gateway, request, principal, model, "semantic_cache"),
             detach=gateway.detach,
@@ -77,7 +86,9 @@ async def opened(config: SemanticConfig, gateway: Gateway) -> AsyncIterator[Sema
             ttl_s=cache.ttl_seconds,
             ttl_jitter=cache.ttl_jitter,
         )
-        await tier.load()
+        gateway.room.join(stock)
+        stack.callback(gateway.room.leave, stock)
+        await _load(tier, gateway, stack)
         sweep = repeated("cache.semantic.sweep", tier.expire, cache.cleanup_interval_seconds, gateway.faults)
         await stack.enter_async_context(sweep)
         yield tier
@@ -95,11 +106,31 @@ async def stepwise(config: IntermediateConfig, gateway: Gateway) -> AsyncIterato
         return gateway.standings.known(org).preferences.cache.t3_enabled
 
     life = step_life(gateway, config.ttl_seconds)
-    shelf = MemoryTier(cache, tier=3, life=life)
+    shelf = MemoryTier(cache, tier=3, life=life, room=gateway.room)
+    gateway.room.join(shelf)
     tier = IntermediateTier(config, shelf, gateway.salts.of, shared=shared, wanted=wanted, life=life)
     seconds = gateway.settings.cache.cleanup_interval_seconds
     async with repeated("cache.intermediate.sweep", tier.expire, seconds, gateway.faults):
         yield tier
+
+
+async def _load(tier: SemanticTier, gateway: Gateway, stack: AsyncExitStack) -> None:
+    """The start waits for little of it; the rest is read beside the requests, which are misses until then."""
+    loaded = asyncio.Event()
+
+    async def load() -> None:
+        try:
+            await tier.load()
+        except Exception as error:  # noqa: BLE001 - it is only a cache
+            gateway.faults["cache.semantic.load"] += 1
+            log.warning("the semantic cache could not read what was kept (%s)", type(error).__name__)
+        finally:
+            loaded.set()
+
+    await stack.enter_async_context(running(load()))
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_PATIENCE_S):
+            await loaded.wait()
 
 
 async def _parts(config: SemanticConfig, gateway: Gateway, where: Path | None, stack: AsyncExitStack) -> Parts:

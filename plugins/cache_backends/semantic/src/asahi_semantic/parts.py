@@ -117,12 +117,23 @@ class Parts:
             self._owe(place.namespace, key, (place.vector, payload))
         await self._spare.upsert(place.namespace, key, place.vector, payload)
 
+    async def load(self) -> None:
+        """Let a store that keeps files here read them."""
+        if isinstance(self._store, NumpyStore):
+            await self._store.load()
+
     async def restore(self, namespace: str, key: str, org: str, text: str) -> None:
         """Make the vector of an entry anew, where both parts are local and the store lost it or keeps nothing."""
         if self.here and isinstance(self._store, NumpyStore) and not self._store.holds(namespace, key):
             place = await self.place(org, text)
             if place.namespace == namespace:
                 await self._store.upsert(namespace, key, place.vector, org.encode())
+
+    async def keep(self, alive: Callable[[str, str], bool]) -> None:
+        """Let a store that keeps files here forget the vectors that belong to nothing."""
+        own = self._name, f"local:{self._local.version}"
+        if isinstance(self._store, NumpyStore):
+            await self._store.keep(lambda namespace, key: not namespace.endswith(own) or alive(namespace, key))
 
     async def delete(self, namespace: str, keys: Sequence[str] | None) -> None:
         """Forget vectors in both. What the store could not forget is found there, but no entry belongs to it."""
@@ -134,10 +145,10 @@ class Parts:
             for key in keys or ():
                 self._owe(namespace, key, None)
 
-    async def scrub(self) -> None:
+    async def tidy(self, *, always: bool = False) -> None:
         """Take deleted vectors out of the files of a store that keeps files here."""
         if isinstance(self._store, NumpyStore):
-            await self._store.scrub()
+            await self._store.tidy(all_of_it=always)
 
     def _owe(self, namespace: str, key: str, row: tuple[Vector, bytes] | None) -> None:
         if len(self._owed) < _OWED:
