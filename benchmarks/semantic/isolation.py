@@ -6,7 +6,6 @@ import asyncio
 import random
 from collections.abc import Sequence
 
-import msgspec
 from msgspec import Struct
 
 from asahi_kernel.types import Match, Principal, Vector
@@ -41,11 +40,10 @@ class Mixed(NumpyStore):
 
 
 class Open(Entries):
-    """Entries that are given to whoever names them, as if they were theirs."""
+    """Entries that are given to whoever names them."""
 
     def find(self, org: str, entry_id: str) -> Entry | None:
-        found = next((own.entries[entry_id] for own in self._orgs.values() if entry_id in own.entries), None)
-        return found and msgspec.structs.replace(found, org=org)
+        return next((own.entries[entry_id] for own in self._orgs.values() if entry_id in own.entries), None)
 
 
 def isolate(lookups: int) -> Isolation:

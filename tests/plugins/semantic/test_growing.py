@@ -126,10 +126,13 @@ async def test_while_it_loads_it_answers_nothing_and_forgets_what_it_is_told_to(
     assert await worker.tier.get(b"3", ask(PASSWORD), HERE) is None
     await worker.tier.put(b"3", ask(PASSWORD), HERE, say("Something else."))
     assert (await worker.tier.stats("here")).more["loading"]
+    while not worker.tier.held()[0]:
+        await asyncio.sleep(0)
     await worker.tier.evict("here", entry_id)
     await worker.tier.clear("there")
     assert not loading.done()
     await loading
+    assert worker.tier.held()[0] > 2
     assert await worker.tier.get(b"4", ask(SAME), HERE) is None
     assert len(await worker.tier.entries("here")) == 1
     assert await worker.tier.get(b"4", ask("Where is my parcel now?"), HERE) is not None

@@ -20,6 +20,7 @@ from asahi_kernel.builtins.memory_tier import MemoryTier
 from asahi_kernel.money import per_million
 from asahi_kernel.protocols import LocalPart
 from asahi_kernel.recheck import recheck
+from asahi_kernel.room import bound_of
 from asahi_kernel.wanting import step_life
 from asahi_semantic import store as numpy_store
 from asahi_semantic.config import IntermediateConfig, NumpyConfig, SemanticConfig
@@ -29,6 +30,7 @@ from asahi_semantic.framing import claim
 from asahi_semantic.intermediate import IntermediateTier
 from asahi_semantic.keeping import Keeper, Notices
 from asahi_semantic.parts import Parts
+from asahi_semantic.shared import SharedStock
 from asahi_semantic.stock import OwnStock
 from asahi_semantic.thresholds import IDENTITY, Scale
 from asahi_semantic.tier import SemanticTier
@@ -69,8 +71,7 @@ async def opened(config: SemanticConfig, gateway: Gateway) -> AsyncIterator[Sema
         keeper = _keeper(where, gateway)
         stack.callback(keeper.close)
         parts = await _parts(config, gateway, where, stack)
-        entries = Entries(config.max_entries)
-        stock = OwnStock(entries, parts, keeper, time.time, detach=gateway.detach, room=gateway.room)
+        stock = _stock(config, gateway, parts, keeper, stack)
         tier = SemanticTier(
             config,
             parts,
@@ -86,8 +87,6 @@ async def opened(config: SemanticConfig, gateway: Gateway) -> AsyncIterator[Sema
             ttl_s=cache.ttl_seconds,
             ttl_jitter=cache.ttl_jitter,
         )
-        gateway.room.join(stock)
-        stack.callback(gateway.room.leave, stock)
         await _load(tier, gateway, stack)
         sweep = repeated("cache.semantic.sweep", tier.expire, cache.cleanup_interval_seconds, gateway.faults)
         await stack.enter_async_context(sweep)
@@ -112,6 +111,30 @@ async def stepwise(config: IntermediateConfig, gateway: Gateway) -> AsyncIterato
     seconds = gateway.settings.cache.cleanup_interval_seconds
     async with repeated("cache.intermediate.sweep", tier.expire, seconds, gateway.faults):
         yield tier
+
+
+def _stock(
+    config: SemanticConfig, gateway: Gateway, parts: Parts, keeper: Keeper, stack: AsyncExitStack
+) -> OwnStock | SharedStock:
+    """In a store that other workers use, entries are shared; else each worker has its own."""
+    if parts.shared is None:
+        entries = Entries(config.max_entries)
+        own = OwnStock(entries, parts, keeper, time.time, detach=gateway.detach, room=gateway.room)
+        gateway.room.join(own)
+        stack.callback(gateway.room.leave, own)
+        return own
+    cache = gateway.settings.cache
+    return SharedStock(
+        parts.shared,
+        parts,
+        keeper,
+        gateway.vault,
+        time.time,
+        life_s=cache.ttl_seconds * (1 + cache.ttl_jitter),
+        most=config.max_entries,
+        bound=bound_of(gateway),
+        detach=gateway.detach,
+    )
 
 
 async def _load(tier: SemanticTier, gateway: Gateway, stack: AsyncExitStack) -> None:

@@ -14,6 +14,7 @@ from asahi_kernel import Match, PluginError, Vector
 from asahi_kernel.money import count_tokens
 from asahi_kernel.overhead import charge
 from asahi_kernel.resilience.breaker import Breaker
+from asahi_kernel.vector_stores import SharedStore
 from asahi_semantic.embedder import LocalEmbedder
 from asahi_semantic.store import NumpyStore
 
@@ -68,13 +69,22 @@ class Parts:
         self._owed: dict[tuple[str, str], tuple[Vector, bytes] | None] = {}
         self.here = isinstance(embedder, LocalEmbedder) and isinstance(store, NumpyStore)
 
+    @property
+    def shared(self) -> SharedStore | None:
+        """The store, if other workers use it too."""
+        return self._store if isinstance(self._store, SharedStore) else None
+
+    def namespace(self, org: str) -> str:
+        """Of an org's vectors by the embedder."""
+        return f"{org}:{self._name}"
+
     async def place(self, org: str, text: str) -> Place:
         """Where a text belongs. With the embedder away, where the stand-in puts it."""
         if self._embedder is self._local:
-            return Place(f"{org}:{self._name}", tuple(self._local.vector(text).tolist()))
+            return Place(self.namespace(org), tuple(self._local.vector(text).tolist()))
         vector = await self._ask("embedder", self._embedding, self._embed_s, partial(self._embed, text))
         if vector is not None:
-            return Place(f"{org}:{self._name}", vector)
+            return Place(self.namespace(org), vector)
         return Place(f"{org}:local:{self._local.version}", tuple(self._local.vector(text).tolist()), spare=True)
 
     async def _embed(self, text: str) -> Vector:
@@ -135,15 +145,20 @@ class Parts:
         if isinstance(self._store, NumpyStore):
             await self._store.keep(lambda namespace, key: not namespace.endswith(own) or alive(namespace, key))
 
-    async def delete(self, namespace: str, keys: Sequence[str] | None) -> None:
-        """Forget vectors in both. What the store could not forget is found there, but no entry belongs to it."""
-        await self._spare.delete(namespace, keys)
-        gone = await self._ask(
-            "store", self._storing, self._store_s, partial(_done, partial(self._store.delete, namespace, keys))
-        )
+    async def delete(self, namespace: str, keys: Sequence[str]) -> int:
+        """Forget vectors in both; how many there were. What the store could not forget now it forgets later."""
+        spared = await self._spare.delete(namespace, keys)
+        work = partial(self._store.delete, namespace, keys)
+        gone = await self._ask("store", self._storing, self._store_s, work)
         if gone is None:
-            for key in keys or ():
+            for key in keys:
                 self._owe(namespace, key, None)
+        return spared + (gone or 0)
+
+    async def clear(self, namespace: str) -> int:
+        """Forget all of a namespace, in both; how many there were. Raises what the store raises."""
+        self._owed = {place: row for place, row in self._owed.items() if place[0] != namespace}
+        return await self._spare.delete(namespace) + await self._store.delete(namespace)
 
     async def tidy(self, *, always: bool = False) -> None:
         """Take deleted vectors out of the files of a store that keeps files here."""

@@ -102,9 +102,13 @@ class SemanticTier:
         if exact is not None:
             return self._hit(exact, 1.0)
         asked = await self._look(request, principal)
+        near = await self._near(asked)
+        same = next((entry for entry, _ in near if entry.alias == asked.alias), None)
+        if same is not None:
+            return self._hit(same, 1.0)
         tenant = self._tenant(asked.org)
         tenant.controller(asked.task).asked()
-        candidate = await self._candidate(asked, request, tenant)
+        candidate = self._candidate(asked, near, request, tenant)
         if candidate is None or candidate.refused:
             self._await_answer(key, Outlook(asked, candidate, began))
             self._miss(candidate.refused if candidate else "nothing near")
@@ -205,10 +209,18 @@ class SemanticTier:
             place=await self._parts.place(principal.org, text),
         )
 
-    async def _candidate(self, asked: Asked, request: Request, tenant: Tenant) -> Candidate | None:
-        """The nearest entry that no guard stops, and what becomes of it."""
+    async def _near(self, asked: Asked) -> list[tuple[Entry, float]]:
+        """Live entries of this frame. That they are this org's, whatever the store says, the stock has seen to."""
         found = await self._stock.near(asked.org, asked.place, self._config.top_k * _SPARE)
-        near = self._neighbours(asked, found)[: self._config.top_k]
+        now = self._clock()
+        return [(entry, score) for entry, score in found if entry.frame == asked.frame and entry.expires > now][
+            : self._config.top_k
+        ]
+
+    def _candidate(
+        self, asked: Asked, near: Sequence[tuple[Entry, float]], request: Request, tenant: Tenant
+    ) -> Candidate | None:
+        """The nearest entry that no guard stops, and what becomes of it."""
         for entry, cosine in near:
             similarity = self._scale(cosine)
             if similarity < _NEAR:
@@ -224,15 +236,6 @@ class SemanticTier:
             refused = self._refused(asked, entry, similarity, chance, request, tenant)
             return Candidate(entry=entry, similarity=similarity, row=row, chance=chance, refused=refused)
         return None
-
-    def _neighbours(self, asked: Asked, found: Sequence[tuple[Entry, float]]) -> list[tuple[Entry, float]]:
-        """Live entries of this org and this frame, whatever the store says: it may be wrong, or somebody else's."""
-        now = self._clock()
-        return [
-            (entry, score)
-            for entry, score in found
-            if entry.org == asked.org and entry.frame == asked.frame and entry.expires > now
-        ]
 
     def _refused(
         self, asked: Asked, entry: Entry, similarity: float, chance: float, request: Request, tenant: Tenant
