@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from asahi_kernel.types import Completion, Message, Principal, Request, Terms, Usage
 from asahi_semantic.config import SemanticConfig
+from asahi_semantic.context import Contexts
 from asahi_semantic.embedder import load
 from asahi_semantic.keeping import Keeper
 from asahi_semantic.opening import local_scale
@@ -53,6 +54,7 @@ class Run:
     ) -> None:
         self.meanings: dict[str, str] = {}
         self.outcome = Outcome()
+        self.task = "faq"
         self._waiting: list[tuple[int, Coroutine[Any, Any, None]]] = []
         settings = {"cost_sensitivity": "high", **config}
         self.tier = SemanticTier(
@@ -61,6 +63,7 @@ class Run:
             prior(),
             local_scale(),
             keeper=keeper,
+            contexts=Contexts(settings.get("context", "off")),
             recheck=self._recheck,
             detach=lambda work: self._waiting.append((self.outcome.requests + _LATER, work)),
             draw=random.Random(seed).random,
@@ -72,7 +75,7 @@ class Run:
         outcome.requests += 1
         await self._catch_up(outcome.requests)
         self.meanings[question.text] = question.meaning
-        key, request = outcome.requests.to_bytes(32, "big"), asking(question.text)
+        key, request = outcome.requests.to_bytes(32, "big"), asking(question.text, self.task)
         hit = await self.tier.get(key, request, ORG)
         if hit is None:
             await self.tier.put(key, request, ORG, answering(question.meaning))

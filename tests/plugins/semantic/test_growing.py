@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,20 @@ async def test_vectors_of_what_has_expired_meanwhile_are_not_taken_up(tmp_path: 
     await worker.tier.put(b"1", ask("Where is my parcel now?"), HERE, say("On its way."))
     assert await worker.store.count("here:local:1") == 1
     assert await worker.store.count("somebody:elses:1") == 1
+    worker.stop()
+
+
+async def test_entries_are_listed_in_the_memory_of_their_ids(tmp_path: Path) -> None:
+    """CM-3."""
+    worker = Worker(tmp_path)
+    for number in range(3_000):
+        await worker.tier.put(b"1", ask(f"Question about item{number:04}x"), HERE, say("Yes. " * 50))
+    tracemalloc.start()
+    told = [row.entry_id async for row in worker.tier.rows("here")]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(told) == 3_000
+    assert peak < 3_000 * 200
     worker.stop()
 
 

@@ -24,7 +24,8 @@ class Record(Struct):
 
 class Entry(Struct, frozen=True, kw_only=True, gc=False):
     """One question and its answer. Entries whose answers were found equal have one `answer`; times are in seconds since
-    the epoch. `packed` are the facts of the text, which as objects would take most of the memory."""
+    the epoch. `packed` are the facts of the text, which as objects would take most of the memory;
+    `context` was put before the text where it was embedded."""
 
     entry_id: str
     org: str
@@ -40,6 +41,7 @@ class Entry(Struct, frozen=True, kw_only=True, gc=False):
     created: float
     expires: float
     record: Record
+    context: str = ""
 
     @property
     def facts(self) -> Facts:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from asahi_kernel import ConfigError, Request
+from asahi_kernel import Completion, ConfigError, Principal, Request
 from asahi_kernel.background import repeated, running
 from asahi_kernel.builtins.memory_tier import MemoryTier
 from asahi_kernel.money import per_million
@@ -24,6 +24,7 @@ from asahi_kernel.room import bound_of
 from asahi_kernel.wanting import step_life
 from asahi_semantic import store as numpy_store
 from asahi_semantic.config import IntermediateConfig, NumpyConfig, SemanticConfig
+from asahi_semantic.context import Contexts
 from asahi_semantic.embedder import LocalEmbedder, load
 from asahi_semantic.entries import Entries
 from asahi_semantic.framing import claim
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 FOLDER = "data/vectors"
+_WHY = "asked what kind of request another one is"
 #: How long the start waits for what a former process left.
 _PATIENCE_S = 1.0
 
@@ -79,6 +81,7 @@ async def opened(config: SemanticConfig, gateway: Gateway) -> AsyncIterator[Sema
             local_scale() if config.embedder == "local" else IDENTITY,
             keeper=keeper,
             stock=stock,
+            contexts=_contexts(config, gateway),
             classify=lambda request: _task(gateway, request),
             recheck=lambda request, principal, model: recheck(gateway, request, principal, model, "semantic_cache"),
             detach=gateway.detach,
@@ -111,6 +114,31 @@ async def stepwise(config: IntermediateConfig, gateway: Gateway) -> AsyncIterato
     seconds = gateway.settings.cache.cleanup_interval_seconds
     async with repeated("cache.intermediate.sweep", tier.expire, seconds, gateway.faults):
         yield tier
+
+
+def _contexts(config: SemanticConfig, gateway: Gateway) -> Contexts:
+    """A model is paid as rechecks are: an event of its own, overhead of the semantic cache."""
+    model = config.context_model
+    if config.context != "model":
+        return Contexts(config.context)
+    if model is None:
+        raise ConfigError("cache_tiers.semantic: context 'model' needs context_model, the name of a small model")
+
+    async def ask(request: Request, principal: Principal) -> Completion | None:
+        written = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(config.context_timeout_ms / 1e3):
+                written = await recheck(gateway, request, principal, model, "semantic_cache", why=_WHY)
+        if written is None:
+            gateway.faults["cache.semantic.context"] += 1
+            log.warning("the model %r wrote no context line%s", model, _unknown(gateway, model))
+        return written
+
+    return Contexts("model", ask)
+
+
+def _unknown(gateway: Gateway, model: str) -> str:
+    return "" if model in gateway.registry.by_name else ": there is no model of that name"
 
 
 def _stock(
@@ -184,6 +212,7 @@ async def _parts(config: SemanticConfig, gateway: Gateway, where: Path | None, s
         embedder if isinstance(embedder, LocalEmbedder) else local,
         name=config.embedder,
         store_name=config.vector_store,
+        context=config.context if config.context == "template" else config.context_model or "",
         price=per_million((price or 0.0) * 1_000),
         embed_ms=config.embed_timeout_ms,
         store_ms=config.store_timeout_ms,

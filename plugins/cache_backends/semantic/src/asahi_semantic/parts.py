@@ -38,9 +38,9 @@ class Place(Struct, frozen=True):
 
 
 class Parts:
-    """`price` is what the embedder's vendor asks, in nUSD per 1,000,000,000 tokens. `name` and the embedder's version
-    are in the namespace, so that vectors of different embedders never meet. The stand-ins are the local embedder and a
-    store in memory; both take over only while the real ones fail."""
+    """`price` is what the embedder's vendor asks, in nUSD per 1,000,000,000 tokens. `name`, the embedder's version and
+    `context`, the kind of line that is put before texts, are in the namespace, so that vectors of different kinds never
+    meet. The stand-ins are the local embedder and a store in memory; both take over only while the real ones fail."""
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class Parts:
         *,
         name: str = "local",
         store_name: str = "numpy",
+        context: str = "",
         price: int = 0,
         embed_ms: int = 200,
         store_ms: int = 100,
@@ -62,7 +63,9 @@ class Parts:
         self._spare = NumpyStore(None)
         self._price = price
         self.name, self.store_name = name, store_name
-        self._name = f"{name}:{getattr(embedder, 'version', '1')}"
+        suffix = f"+{context}" if context else ""
+        self._name = f"{name}:{getattr(embedder, 'version', '1')}{suffix}"
+        self._stand_in = f"local:{local.version}{suffix}"
         self._embed_s, self._store_s = embed_ms / 1e3, store_ms / 1e3
         self._fault = fault
         self._embedding, self._storing = breakers or (Breaker(), Breaker())
@@ -85,7 +88,7 @@ class Parts:
         vector = await self._ask("embedder", self._embedding, self._embed_s, partial(self._embed, text))
         if vector is not None:
             return Place(self.namespace(org), vector)
-        return Place(f"{org}:local:{self._local.version}", tuple(self._local.vector(text).tolist()), spare=True)
+        return Place(f"{org}:{self._stand_in}", tuple(self._local.vector(text).tolist()), spare=True)
 
     async def _embed(self, text: str) -> Vector:
         """One vector of the right length, charged to the request."""
@@ -141,7 +144,7 @@ class Parts:
 
     async def keep(self, alive: Callable[[str, str], bool]) -> None:
         """Let a store that keeps files here forget the vectors that belong to nothing."""
-        own = self._name, f"local:{self._local.version}"
+        own = self._name, self._stand_in
         if isinstance(self._store, NumpyStore):
             await self._store.keep(lambda namespace, key: not namespace.endswith(own) or alive(namespace, key))
 

@@ -32,6 +32,7 @@ class Body(Struct, frozen=True, array_like=True):
     completion: Completion
     created: float
     expires: float
+    context: str = ""
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -171,7 +171,7 @@ class OwnStock:
             async for entry in self._keeper.load(tenant):
                 if entry.expires > self._clock():
                     over += self._entries.add(entry)
-                    await self._parts.restore(entry.namespace, entry.entry_id, entry.org, entry.text)
+                    await self._parts.restore(entry.namespace, entry.entry_id, entry.org, entry.context + entry.text)
             await self._parts.keep(self._entries.holds)
             for each in over:
                 self._keeper.drop(each)

@@ -13,6 +13,7 @@ from asahi_kernel import Completion, Hit, Principal, Request
 from asahi_kernel.identity import new_id
 from asahi_kernel.tiers import CacheRow, TierStats
 from asahi_semantic.admission import alias, frame, refusal
+from asahi_semantic.context import FLOOR, Contexts
 from asahi_semantic.entries import Entries, Entry, Record
 from asahi_semantic.facts import find, pack
 from asahi_semantic.guards import veto
@@ -60,6 +61,7 @@ class SemanticTier:
         *,
         keeper: Keeper | None = None,
         stock: Stock | None = None,
+        contexts: Contexts | None = None,
         classify: Callable[[Request], str] = lambda request: request.terms.task_type or "general",
         recheck: Recheck | None = None,
         detach: Detach | None = None,
@@ -76,6 +78,7 @@ class SemanticTier:
         self._scale = scale
         self._keeper = keeper or Keeper(None, None)
         self._loading = False
+        self._contexts = contexts or Contexts()
         self._classify = classify
         self._recheck = recheck
         self._detach = detach
@@ -89,7 +92,7 @@ class SemanticTier:
         self._pending: OrderedDict[bytes, Outlook] = OrderedDict()
         self._served: OrderedDict[tuple[str, str], tuple[str, Candidate]] = OrderedDict()
         self.reasons: dict[str, int] = {}
-        if parts.here:
+        if parts.here or self._contexts.kind == "model":
             self.local = True
 
     async def get(self, key: bytes, request: Request, principal: Principal) -> Hit | None:
@@ -198,15 +201,17 @@ class SemanticTier:
         return self._stock.exact(principal.org, alias(frame(request, principal), request.messages[-1].text))
 
     async def _look(self, request: Request, principal: Principal) -> Asked:
-        text, outer = request.messages[-1].text, frame(request, principal)
+        text, outer, task = request.messages[-1].text, frame(request, principal), self._classify(request)
+        context = await self._contexts.line(request, principal, task)
         return Asked(
             org=principal.org,
             text=text,
             frame=outer,
             alias=alias(outer, text),
             facts=find(text),
-            task=self._classify(request),
-            place=await self._parts.place(principal.org, text),
+            task=task,
+            place=await self._parts.place(principal.org, context + text),
+            context=context,
         )
 
     async def _near(self, asked: Asked) -> list[tuple[Entry, float]]:
@@ -243,7 +248,7 @@ class SemanticTier:
         config, tasks = self._config, (asked.task, entry.task)
         wishes = self._wanted(asked.org)
         bar = max(self._floor(task, wishes) for task in tasks)
-        bar = max(bar, request.terms.similarity_threshold or 0.0)
+        bar = max(bar, request.terms.similarity_threshold or 0.0, FLOOR if asked.context else 0.0)
         if similarity < bar:
             return "too far"
         least = max(least_chance(task, config.mistake_factor) for task in tasks)
@@ -325,6 +330,7 @@ class SemanticTier:
             created=now,
             expires=now + life,
             record=same.record if same else self._stock.record(asked.org, entry_id),
+            context=asked.context,
         )
         await self._stock.keep(entry, asked.place)
 
