@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Coroutine, Sequence
-from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
 from asahi_kernel.types import Completion, Message, Principal, Request, Terms, Usage
 from asahi_semantic.config import SemanticConfig
+from asahi_semantic.context import Contexts
 from asahi_semantic.embedder import load
+from asahi_semantic.keeping import Keeper
 from asahi_semantic.opening import local_scale
 from asahi_semantic.parts import Parts
 from asahi_semantic.store import NumpyStore
@@ -48,16 +49,21 @@ def answering(meaning: str) -> Completion:
 class Run:
     """One tier and one stream. `seed` draws the rechecks."""
 
-    def __init__(self, seed: int = 0, folder: Path | None = None, **config: Any) -> None:
+    def __init__(
+        self, seed: int = 0, *, parts: Parts | None = None, keeper: Keeper | None = None, **config: Any
+    ) -> None:
         self.meanings: dict[str, str] = {}
         self.outcome = Outcome()
+        self.task = "faq"
         self._waiting: list[tuple[int, Coroutine[Any, Any, None]]] = []
         settings = {"cost_sensitivity": "high", **config}
         self.tier = SemanticTier(
             SemanticConfig(**settings),
-            Parts(LOCAL, NumpyStore(folder), LOCAL),
+            parts or Parts(LOCAL, NumpyStore(None), LOCAL),
             prior(),
             local_scale(),
+            keeper=keeper,
+            contexts=Contexts(settings.get("context", "off")),
             recheck=self._recheck,
             detach=lambda work: self._waiting.append((self.outcome.requests + _LATER, work)),
             draw=random.Random(seed).random,
@@ -69,7 +75,7 @@ class Run:
         outcome.requests += 1
         await self._catch_up(outcome.requests)
         self.meanings[question.text] = question.meaning
-        key, request = outcome.requests.to_bytes(32, "big"), asking(question.text)
+        key, request = outcome.requests.to_bytes(32, "big"), asking(question.text, self.task)
         hit = await self.tier.get(key, request, ORG)
         if hit is None:
             await self.tier.put(key, request, ORG, answering(question.meaning))

@@ -43,7 +43,7 @@ class Open(Entries):
     """Entries that are given to whoever names them."""
 
     def find(self, org: str, entry_id: str) -> Entry | None:
-        return next((found for own in self._orgs.values() if (found := own.get(entry_id)) is not None), None)
+        return next((own.entries[entry_id] for own in self._orgs.values() if entry_id in own.entries), None)
 
 
 def isolate(lookups: int) -> Isolation:
@@ -54,10 +54,10 @@ def isolate(lookups: int) -> Isolation:
 async def _isolate(lookups: int) -> Isolation:
     texts = sorted({each.text for each in intents("banking77", training=True)})
     draw = random.Random(8)
-    runner = Run(max_error_rate=0.2, mistake_factor=0, thresholds={"faq": 0.0})
+    parts = Parts(LOCAL, Mixed(None), LOCAL)
+    runner = Run(parts=parts, max_error_rate=0.2, mistake_factor=0, thresholds={"faq": 0.0})
     tier = runner.tier
     tier._prior = _sure()
-    tier._parts = Parts(LOCAL, Mixed(None), LOCAL)
     told = Isolation()
     for number in range(_ORGS):
         org = _org(number)
@@ -69,8 +69,9 @@ async def _isolate(lookups: int) -> Isolation:
             await tier.put(draw.randbytes(32), asking(f"{text} Thanks!"), org, answering(org.org))
     for at in range(lookups + lookups // 10):
         if at == lookups:
-            entries, tier._entries = tier._entries, Open(_OWN)
-            tier._entries._orgs, tier._entries._aliases = entries._orgs, entries._aliases
+            stock, opened = tier._stock, Open(_OWN)
+            opened._orgs, opened._aliases = stock._entries._orgs, stock._entries._aliases
+            stock._entries = opened
         org, text = _org(draw.randrange(_ORGS)), draw.choice(texts)
         hit = await tier.get(draw.randbytes(32), asking(draw.choice((f"{text} Thanks!", f"Hello, {text}"))), org)
         mine = hit is not None and hit.completion.text == answering(org.org).text

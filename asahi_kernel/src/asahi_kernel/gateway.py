@@ -52,6 +52,7 @@ from asahi_kernel.resilience.breaker import Breaker
 from asahi_kernel.resilience.early import EarlyRefresh
 from asahi_kernel.resilience.flights import Flights
 from asahi_kernel.resilience.retry import RetryBudget
+from asahi_kernel.room import room_of
 from asahi_kernel.rooting import establish
 from asahi_kernel.settings import Credential, Resilience, Settings, Table
 from asahi_kernel.standing import Standings
@@ -144,13 +145,13 @@ class Gateway:
         api = settings.api
         self.admission = Admission(api.max_inflight, api.max_queue, api.queue_timeout_s)
         self.reading = asyncio.Semaphore(api.max_inflight)
-        self.flights = Flights()
+        self.flights, self.retries = Flights(), RetryBudget()
         self.prompt_cache = PromptCache(settings.prompt_cache)
-        self.retries = RetryBudget()
         self.learned = Learned(settings.pricing.expected_output_samples)
         self.salts = Salts(secrets.token_bytes(32))
         self.holdout_key = b""
         self.faults: Counter[str] = Counter()
+        self.room = room_of(self)
         self.shared: dict[str, Any] = {}
         self.mock = self.draining = self.opened = False
         self.patience_s, self.longest_s = 30.0, 120.0

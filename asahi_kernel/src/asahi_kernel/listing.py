@@ -17,6 +17,7 @@ from asahi_kernel.errors import Invalid
 from asahi_kernel.money import dollars
 from asahi_kernel.records import Event, EventQuery
 from asahi_kernel.repositories import Governing
+from asahi_kernel.room import bound_of
 from asahi_kernel.tiers import CacheRow, ListingTier, TierStats
 
 if TYPE_CHECKING:
@@ -134,11 +135,12 @@ async def summary(gateway: Gateway, org: str, totals: Totals, *, money: bool) ->
         backends[f"t{number}"] = stats.backend if stats else name
         used = None if used is None or stats is None else used + stats.bytes
     everything = sum(hits) + totals.misses
-    bounded = set(backends.values()) == {"memory"}
+    bound = int(bound_of(gateway)(org))
+    here = set(backends.values()) == {"memory"}
     return told | {
         "overall_hit_rate": sum(hits) / everything if everything else 0.0,
         "storage_bytes": used,
-        "storage_limit_bytes": gateway.settings.cache.max_bytes if bounded else None,
+        "storage_limit_bytes": min(bound, gateway.settings.cache.max_bytes) if here else bound,
         "backend": backends,
     }
 

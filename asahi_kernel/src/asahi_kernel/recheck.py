@@ -1,5 +1,5 @@
 """Rechecks: a question that a cache has answered is answered again off the request path, so that the cache can learn
-whether it was right. Nobody waits for it, no cache sees it, and its cost is overhead."""
+whether it was right. No cache sees it, and its cost is overhead. A cache may ask a model for more than that."""
 
 from __future__ import annotations
 
@@ -29,9 +29,15 @@ log = logging.getLogger(__name__)
 
 
 async def recheck(
-    gateway: Gateway, request: Request, principal: Principal, model: str, technique: str
+    gateway: Gateway,
+    request: Request,
+    principal: Principal,
+    model: str,
+    technique: str,
+    why: str = "answered again to check the cache",
 ) -> Completion | None:
-    """A fresh answer by the model that gave the stored one; None when there is none that could be compared.
+    """A fresh answer by the model that gave the stored one, or of whatever else a cache must know of a model; None when
+    there is none that could be compared.
 
     Budgets hold for it, and `technique` pays: its saving is lowered by the cost. `request` was admitted before.
     """
@@ -57,14 +63,14 @@ async def recheck(
         raise
     finally:
         if trace.dispatched:
-            _settle(gateway, asked, principal, trace, status, technique)
+            _settle(gateway, asked, principal, trace, status, technique, why)
             await gateway.journal.kept(trace.receipt)
         await close(gateway, principal, trace)
     return fresh if fresh is not None and cacheable(asked, fresh, trace) else None
 
 
 def _settle(
-    gateway: Gateway, request: Request, principal: Principal, trace: Trace, status: Status, technique: str
+    gateway: Gateway, request: Request, principal: Principal, trace: Trace, status: Status, technique: str, why: str
 ) -> None:
     """One event of its own, without a baseline: nobody would have asked without Asahi."""
     costs = [attempt.cost for attempt in trace.attempts]
@@ -83,7 +89,7 @@ def _settle(
         completion=Completion(model=last.model if last else "", provider=last.provider if last else ""),
         usage=last.usage if last else Usage(),
         bill=bill,
-        route=Route(mode="explicit", reason="answered again to check the cache"),
+        route=Route(mode="explicit", reason=why),
         billed_tokens=sum(each.usage.total_tokens for each in trace.attempts if each.billed),
         warnings=tuple(trace.warnings if bill.price_known else [*trace.warnings, "price_unknown"]),
     )

@@ -28,6 +28,9 @@ log = logging.getLogger("asahi")
 OVERRIDES = "ASAHI__COMMAND_LINE"
 #: Streams are ended in order this long before the server would cut their connections.
 _CUT_BEFORE_S = 2.0
+#: How many threads numpy multiplies with, read when it is imported. There is a worker for each core: threads that wait
+#: for each other there make one product of two last a hundred times as long.
+_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _gateways: list[Gateway] = []
 
 
@@ -72,6 +75,8 @@ def drain() -> None:
 def serve(found: Settings) -> int:
     """Serve until told to stop; the exit status."""
     configure(found.logging)
+    for name in _THREADS:
+        os.environ.setdefault(name, "1")
     api = found.api
     storage = storage_of(found, load_plugins())["type"] if api.workers > 1 else ""
     if api.workers > 1 and storage == "memory" and not api.allow_split_state:

@@ -5,7 +5,9 @@ Each is a protocol of its own, looked for once while the gateway opens.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import asyncio
+import heapq
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 #: How much of a question is kept beside its answer, for people to recognise it by.
 PREVIEW = 120
+#: Ids that are put in order at a time, and ids that are given before others have their turn.
+_RUN, _SLICE = 5_000, 500
 
 
 class CacheRow(Struct, frozen=True, kw_only=True):
@@ -159,3 +163,17 @@ def preview(request: Request) -> str:
         if message.role == "user":
             return message.text[:PREVIEW]
     return ""
+
+
+async def newest(ids: Collection[str], before: str | None = None) -> AsyncIterator[str]:
+    """Ids from the highest down, below `before`. A million of them are put in order without a long pause."""
+    listed = ids if isinstance(ids, (list, tuple)) else list(ids)
+    runs: list[list[str]] = []
+    for start in range(0, len(listed), _RUN):
+        part = listed[start : start + _RUN]
+        runs.append(sorted((each for each in part if before is None or each < before), reverse=True))
+        await asyncio.sleep(0)
+    for number, each in enumerate(heapq.merge(*runs, reverse=True)):
+        if number % _SLICE == 0:
+            await asyncio.sleep(0)
+        yield each

@@ -23,3 +23,16 @@ class CountingStore(VectorStore, Protocol):
     """A vector store that knows how many vectors a namespace holds."""
 
     async def count(self, namespace: str) -> int: ...
+
+
+@runtime_checkable
+class SharedStore(VectorStore, Protocol):
+    """A vector store that other processes use too, and that gives payloads back as they came: what it holds is the
+    truth for all of them. `page` gives keys with payloads, the highest below `before` first. `touch` says that rows
+    were used. `trim` deletes keys below `oldest`, and the least recently used past so many rows or bytes; how many
+    went. `sizes` are rows and bytes, which may take a while."""
+
+    async def page(self, namespace: str, before: str | None, limit: int) -> Sequence[tuple[str, bytes]]: ...
+    async def touch(self, namespace: str, keys: Sequence[str]) -> None: ...
+    async def trim(self, namespace: str, oldest: str, rows: int, size: int) -> int: ...
+    async def sizes(self, namespace: str) -> tuple[int, int]: ...

@@ -133,7 +133,7 @@ class TestClear:
     async def test_all_of_an_org_goes_from_the_server_and_nothing_of_others(self, redis_url):
         """CM-1."""
         prefix = fresh()
-        async with tier(redis_url, cache_prefix=prefix) as each, Redis.from_url(redis_url) as client:
+        async with tier(redis_url, cache_prefix=prefix, timeout_ms=2_000) as each, Redis.from_url(redis_url) as client:
             for number in range(1_200):
                 await each.put(key(number), ASK, HERE, PARIS)
                 await each.put(key(number), ASK, THERE, PARIS)
@@ -145,7 +145,7 @@ class TestClear:
             await asyncio.gather(*each._sweeps)
             left = {name for name in await everything(redis_url, prefix) if b":t1:" in name}
             gone = theirs - left
-            assert len(gone) == 1_200 + 2
+            assert len(gone) == 1_200 + 5
             assert len([row async for row in each.rows("there")]) == 1_200
             assert (await client.info("commandstats")).get("cmdstat_keys") is None
 
@@ -275,3 +275,53 @@ async def test_a_cancelled_command_never_delivers_anothers_reply(redis_url, oper
         assert seen["right"] > 1_000
         alive = await asyncio.gather(*(each.get(key(number), ASK, HERE) for number in range(100)))
         assert [hit.completion.text for hit in alive] == [f"answer {number}" for number in range(100)]
+
+
+async def test_past_the_bound_of_an_org_the_least_recently_used_go(redis_url):
+    """10.12, over two processes: each counts what the other stored, and one org's entries cost another's nothing."""
+    prefix = fresh()
+    async with (
+        tier(redis_url, cache_prefix=prefix, timeout_ms=2_000) as one,
+        tier(redis_url, cache_prefix=prefix, timeout_ms=2_000) as other,
+    ):
+        for each in (one, other):
+            each._bound = lambda org: 100_000 if org == "here" else 1e12
+        for number in range(4):
+            await one.put(key(number), ASK, HERE, answer("x" * 20_000))
+            await other.put(key(number), ASK, THERE, answer("x" * 20_000))
+        assert await other.get(key(0), ASK, HERE) is not None
+        await other.tell()
+        await other.put(key(4), ASK, HERE, answer("x" * 20_000))
+        assert [bool(await one.get(key(number), ASK, HERE)) for number in range(5)] == [True, False, True, True, True]
+        for number in range(20, 40):
+            await (one, other)[number % 2].put(key(number), ASK, HERE, answer("x" * 20_000))
+        assert len(await one.entries("here")) == 4
+        assert len(await one.entries("there")) == 4
+        await one.put(key(99), ASK, HERE, answer("x" * 200_000))
+        assert await one.entries("here") == []
+
+
+async def test_the_bytes_of_an_org_are_right_after_any_use(redis_url):
+    """Stored anew, evicted, expired: the server's sum is that of what it holds."""
+    prefix, draw = fresh(), random.Random(2)
+    cache = Cache(ttl_seconds=1, ttl_jitter=0.0)
+    async with (
+        tier(redis_url, cache_prefix=prefix, timeout_ms=2_000) as lasting,
+        tier(redis_url, cache_prefix=prefix, timeout_ms=2_000, cache=cache) as short,
+        Redis.from_url(redis_url) as client,
+    ):
+        for _ in range(200):
+            name = key(draw.randrange(30))
+            if draw.random() < 0.3:
+                await lasting.evict("here", draw.choice([*await lasting.entries("here"), "none"]))
+            each = short if draw.random() < 0.4 else lasting
+            await each.put(name, ASK, HERE, answer("x" * draw.randrange(3_000)))
+        await asyncio.sleep(1.1)
+        await lasting.put(key(99), ASK, HERE, PARIS)
+        space = lasting._spaces["here"]
+        told = {name.decode(): int(size) for name, size in (await client.hgetall(space.sizes[2])).items()}
+        whole = told.pop("*")
+        held = {name: await client.strlen(space.entry(name)) for name in told}
+        assert told == {name: size + 600 for name, size in held.items()}
+        assert whole == sum(told.values())
+        assert len(held) == len(await lasting.entries("here")) == await client.zcard(space.sizes[0])

@@ -87,7 +87,7 @@ async def test_an_embedder_that_fails_is_stood_in_for_within_its_time_and_return
     assert hit is not None
     assert time.monotonic() - begun < 4.5, "one look-up alone would have taken 5 s"
     assert ward.faults["embedder"] >= 2
-    assert {entry.namespace for entry in ward.bench.tier._entries} == {"here:local:1"}
+    assert {entry.namespace for entry in ward.bench.tier._stock._entries.of("here")} == {"here:local:1"}
     for _ in range(3):
         await ward.bench.get(ask(SAME))
     asked = sick.calls
@@ -96,7 +96,7 @@ async def test_an_embedder_that_fails_is_stood_in_for_within_its_time_and_return
     sick.illness = ""
     ward.clock.now += 61
     await ward.learn("Something else entirely", "Yes.")
-    assert "here:cohere:7" in {entry.namespace for entry in ward.bench.tier._entries}
+    assert "here:cohere:7" in {entry.namespace for entry in ward.bench.tier._stock._entries.of("here")}
 
 
 @pytest.mark.parametrize("illness", ["slow", "error"])

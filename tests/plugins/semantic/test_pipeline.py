@@ -192,5 +192,38 @@ async def test_the_optimizer_names_the_task_where_the_caller_does_not() -> None:
     async with gateway_of({"cache_tiers": {"semantic": {}}}) as gateway:
         request = Request(messages=(Message("user", "Write a python function that sorts a list"),))
         await ask(gateway, request)
-        (entry,) = gateway.tiers["semantic"]._entries.of("here")
+        (entry,) = gateway.tiers["semantic"]._stock._entries.of("here")
         assert entry.task == "coding"
+
+
+async def test_gateways_over_one_postgres_answer_from_each_others_entries(fresh_database_url, tmp_path) -> None:
+    tree = {
+        "vector_stores": {"pgvector": {"url": fresh_database_url, "dimension": 256, "timeout_ms": 20_000}},
+        "encryption": {"key": "0123456789abcdef" * 4, "dir": str(tmp_path)},
+        "options": {"vector_store": "pgvector", "store_timeout_ms": 20_000},
+    }
+    async with proven(**tree) as one, proven(**tree) as other:
+        await ask(one, question(PASSWORD))
+        await settled(one)
+        answer = await ask(other, question(SAME))
+        assert (answer.hit.tier, answer.hit.user) == (2, "ann")
+        assert other.tiers["exact"].held()[0] == 0
+        assert await one.tiers["semantic"].evict("here", answer.hit.entry_id)
+        assert (await ask(other, question(f"{SAME} "))).hit is None
+
+
+async def test_the_org_bounds_what_all_its_tiers_hold_in_a_process() -> None:
+    """10.12: exact and semantic entries of one org are shed together, and the room is given back at the end."""
+    async with gateway_of({"cache_tiers": {"semantic": {}}}) as gateway:
+        gateway.room._bound = lambda org: 40_000 if org == "here" else 1e12
+        for number in range(30):
+            await ask(gateway, question(f"Question about item{number:03}x"))
+            await ask(gateway, question(f"Question about item{number:03}x"), THERE)
+        exact, semantic = gateway.tiers["exact"], gateway.tiers["semantic"]
+        held = [exact.weighed("here"), (await semantic.stats("here")).bytes]
+        assert min(held) > 0
+        assert 30_000 < sum(held) <= 40_000
+        assert len(await semantic.entries("there")) == 30
+        newest = [row.query async for row in semantic.rows("here")]
+        assert newest.pop(0) == "Question about item029x"
+    assert gateway.room._tiers == [exact]

@@ -48,7 +48,9 @@ async def test_a_prompt_that_was_proven_equal_is_an_alias_and_hits_exactly() -> 
     bench = Bench(proven=False)
     await bench.learn(PASSWORD, "Click reset.")
     await bench.learn(SAME, "Click  reset")
-    assert {entry.answer for entry in bench.tier._entries} == {bench.tier._entries.of("here")[0].answer}
+    assert {entry.answer for entry in bench.tier._stock._entries.of("here")} == {
+        bench.tier._stock._entries.of("here")[0].answer
+    }
     hit = await bench.get(ask(SAME))
     assert hit.similarity == 1.0
 
@@ -57,8 +59,8 @@ async def test_a_different_answer_is_an_answer_of_its_own() -> None:
     bench = Bench(proven=False)
     await bench.learn(PASSWORD, "Click reset.")
     await bench.learn(SAME, "Call the support line instead.")
-    assert len({entry.answer for entry in bench.tier._entries}) == 2
-    record = bench.tier._entries.of("here")[0].record
+    assert len({entry.answer for entry in bench.tier._stock._entries.of("here")}) == 2
+    record = bench.tier._stock._entries.of("here")[0].record
     assert (record.right, record.wrong) == (0, 1)
 
 

@@ -37,7 +37,8 @@ async def open_counter(config: Config, gateway: Gateway) -> AsyncIterator[Counte
 @asynccontextmanager
 async def open_exact(config: Config, gateway: Gateway) -> AsyncIterator[CacheTier]:
     settings = gateway.settings.cache
-    tier = MemoryTier(settings, life=exact_life(gateway, settings.ttl_seconds))
+    tier = MemoryTier(settings, life=exact_life(gateway, settings.ttl_seconds), room=gateway.room)
+    gateway.room.join(tier)
     async with repeated(
         "cache.memory.sweep", tier.expire, gateway.settings.cache.cleanup_interval_seconds, gateway.faults
     ):

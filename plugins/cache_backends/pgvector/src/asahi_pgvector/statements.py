@@ -15,6 +15,8 @@ DO $$ BEGIN
     'PRIMARY KEY (namespace, key))', current_setting('asahi.dimension')::int);
 END $$
 """
+#: Tables of before have no such column.
+USED = "ALTER TABLE asahi_vectors ADD COLUMN IF NOT EXISTS used timestamptz NOT NULL DEFAULT now()"
 INDEX = """
 CREATE INDEX IF NOT EXISTS asahi_vectors_embedding ON asahi_vectors USING hnsw (embedding vector_cosine_ops)
 """
@@ -29,7 +31,8 @@ UPSERT = """
 INSERT INTO asahi_vectors (namespace, key, embedding, payload)
 SELECT $1, given.key, given.embedding::vector, given.payload
 FROM unnest($2::text[], $3::text[], $4::bytea[]) AS given (key, embedding, payload)
-ON CONFLICT (namespace, key) DO UPDATE SET embedding = excluded.embedding, payload = excluded.payload
+ON CONFLICT (namespace, key) DO UPDATE SET embedding = excluded.embedding, payload = excluded.payload,
+  used = now()
 """
 NEAREST = """
 SELECT key, 1 - (embedding <=> $2::text::vector) AS score, payload FROM asahi_vectors
@@ -38,3 +41,22 @@ WHERE namespace = $1 ORDER BY embedding <=> $2::text::vector LIMIT $3
 DELETE = "DELETE FROM asahi_vectors WHERE namespace = $1 AND key = ANY($2::text[])"
 DELETE_ALL = "DELETE FROM asahi_vectors WHERE namespace = $1"
 COUNT = "SELECT count(*) FROM asahi_vectors WHERE namespace = $1"
+
+PAGE = """
+SELECT key, payload FROM asahi_vectors
+WHERE namespace = $1 AND ($2::text IS NULL OR key < $2) ORDER BY key DESC LIMIT $3
+"""
+TOUCH = "UPDATE asahi_vectors SET used = now() WHERE namespace = $1 AND key = ANY($2::text[])"
+OLDEST = "DELETE FROM asahi_vectors WHERE namespace = $1 AND key < $2"
+#: What a row weighs beside its payload is given.
+SIZES = """
+SELECT count(*) AS entries, coalesce(sum(octet_length(payload) + $2::int), 0)::bigint AS size FROM asahi_vectors
+WHERE namespace = $1
+"""
+TRIM = """
+DELETE FROM asahi_vectors WHERE namespace = $1 AND key IN (
+  SELECT key FROM (
+    SELECT key, row_number() OVER recent AS place, sum(octet_length(payload) + $2::int) OVER recent AS total
+    FROM asahi_vectors WHERE namespace = $1 WINDOW recent AS (ORDER BY used DESC, key DESC)
+  ) AS ranked WHERE place > $3::bigint OR total > $4::bigint)
+"""

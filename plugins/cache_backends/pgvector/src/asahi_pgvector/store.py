@@ -22,6 +22,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _PREPARE_S = 30.0
+#: What a question over all of a namespace may take: no request waits for it.
+_LONG_S = 30.0
+#: What a row takes beside payload and vector, which is in the table and in the index.
+_ROW = 200
 #: How long the start waits to learn whether the table fits.
 _START_S = 5.0
 
@@ -33,6 +37,7 @@ class PgVectorStore:
         self._pool = pool
         self.dimension = dimension
         self._timeout_s = timeout_s
+        self._around = 2 * 4 * dimension + _ROW
         self._prepared = False
         self._preparing: asyncio.Task[None] | None = None
 
@@ -54,14 +59,38 @@ class PgVectorStore:
 
     async def delete(self, namespace: str, keys: Sequence[str] | None = None) -> int:
         if keys is None:
-            told = await self._ask(lambda c: c.execute(statements.DELETE_ALL, namespace))
+            told = await self._ask(lambda c: c.execute(statements.DELETE_ALL, namespace), _LONG_S)
         else:
             told = await self._ask(lambda c: c.execute(statements.DELETE, namespace, list(keys)))
-        return int(str(told).rpartition(" ")[2])
+        return _counted(told)
 
     async def count(self, namespace: str) -> int:
         """How many vectors a namespace holds."""
         return int(await self._ask(lambda c: c.fetchval(statements.COUNT, namespace)))
+
+    async def page(self, namespace: str, before: str | None, limit: int) -> Sequence[tuple[str, bytes]]:
+        """Keys with their payloads, the highest below `before` first."""
+        rows = await self._ask(lambda c: c.fetch(statements.PAGE, namespace, before, limit), _LONG_S)
+        return [(row["key"], row["payload"]) for row in rows]
+
+    async def touch(self, namespace: str, keys: Sequence[str]) -> None:
+        """These rows were used now."""
+        await self._ask(lambda c: c.execute(statements.TOUCH, namespace, list(keys)), _LONG_S)
+
+    async def trim(self, namespace: str, oldest: str, rows: int, size: int) -> int:
+        """Delete keys below `oldest`, then the least recently used past so many rows or bytes; how many went."""
+        told = await self._ask(lambda c: c.execute(statements.OLDEST, namespace, oldest), _LONG_S)
+        gone, (held, weight) = _counted(told), await self.sizes(namespace)
+        if held > rows or weight > size:
+            around = self._around
+            told = await self._ask(lambda c: c.execute(statements.TRIM, namespace, around, rows, size), _LONG_S)
+            gone += _counted(told)
+        return gone
+
+    async def sizes(self, namespace: str) -> tuple[int, int]:
+        """Rows, and their bytes by estimate: payloads, and what a vector and its places take."""
+        row = await self._ask(lambda c: c.fetchrow(statements.SIZES, namespace, self._around), _LONG_S)
+        return int(row["entries"]), int(row["size"])
 
     async def prepare(self) -> None:
         """Make table and index; raises `ConfigError` when there is one of another dimension."""
@@ -84,6 +113,7 @@ class PgVectorStore:
             await connection.execute(statements.EXTENSION)
             await connection.execute(statements.DIMENSION, self.dimension)
             await connection.execute(statements.TABLE)
+            await connection.execute(statements.USED)
             await connection.execute(statements.INDEX)
             known = await connection.fetchval(statements.KNOWN)
         if known != self.dimension:
@@ -92,9 +122,9 @@ class PgVectorStore:
             )
         self._prepared = True
 
-    async def _ask(self, work: Callable[[Any], Awaitable[T]]) -> T:
+    async def _ask(self, work: Callable[[Any], Awaitable[T]], seconds: float | None = None) -> T:
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(seconds or self._timeout_s):
                 await self.prepare()
                 return await self._on_a_connection(work)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
@@ -118,6 +148,11 @@ class PgVectorStore:
         if missing < 0:
             raise ValueError(f"a vector of {len(vector)} dimensions does not fit into {self.dimension}")
         return f"[{','.join(map(repr, map(float, (*vector, *(0.0,) * missing))))}]"
+
+
+def _counted(told: object) -> int:
+    """How many rows a statement says it changed."""
+    return int(str(told).rpartition(" ")[2])
 
 
 @asynccontextmanager

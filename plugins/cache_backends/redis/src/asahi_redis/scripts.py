@@ -2,25 +2,64 @@
 
 from __future__ import annotations
 
-#: Store an entry, unless its generation is over. Its predecessor under the same key leaves the index.
-#: KEYS: entry, index, generation. ARGV: generation, value, entry id, key, milliseconds to live, least id alive.
-PUT = """
+#: The sizes of an org's entries: a hash of their bytes by key with the sum under `*`, and two sorted sets of their
+#: keys, by last use and by end. What has ended is taken out of the sum by whoever stores next. KEYS from 4 on: by use,
+#: by end, sizes.
+_WEIGHING = """
+local function unweigh(key)
+  local size = redis.call('HGET', KEYS[6], key)
+  if size then redis.call('HINCRBY', KEYS[6], '*', -size); redis.call('HDEL', KEYS[6], key) end
+  redis.call('ZREM', KEYS[4], key)
+  redis.call('ZREM', KEYS[5], key)
+end
+"""
+
+#: Store an entry, unless its generation is over. Its predecessor under the same key leaves the index. Past the bound
+#: the least recently used go, at most a thousand at a time.
+#: KEYS: entry, index, generation, and the sizes. ARGV: generation, value, entry id, key, milliseconds to live, least id
+#: alive, now, beginning of all entries' names, what an entry weighs beside its value, bound in bytes.
+PUT = (
+    _WEIGHING
+    + """
 if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 0 end
 local old = redis.call('GETRANGE', KEYS[1], 0, 25)
 if #old == 26 then redis.call('ZREM', KEYS[2], old .. ARGV[4]) end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[5])
 redis.call('ZADD', KEYS[2], 0, ARGV[3] .. ARGV[4])
 redis.call('ZREMRANGEBYLEX', KEYS[2], '-', '(' .. ARGV[6])
-if redis.call('PTTL', KEYS[2]) < tonumber(ARGV[5]) then redis.call('PEXPIRE', KEYS[2], ARGV[5]) end
+unweigh(ARGV[4])
+for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', ARGV[7], 'LIMIT', 0, 100)) do unweigh(key) end
+redis.call('HSET', KEYS[6], ARGV[4], #ARGV[2] + ARGV[9])
+local sum = redis.call('HINCRBY', KEYS[6], '*', #ARGV[2] + ARGV[9])
+redis.call('ZADD', KEYS[4], ARGV[7], ARGV[4])
+redis.call('ZADD', KEYS[5], ARGV[7] + ARGV[5], ARGV[4])
+for _ = 1, 1000 do
+  if sum <= tonumber(ARGV[10]) then break end
+  local key = redis.call('ZRANGE', KEYS[4], 0, 0)[1]
+  if not key then break end
+  local id = redis.call('GETRANGE', ARGV[8] .. key, 0, 25)
+  redis.call('ZREM', KEYS[2], id .. key)
+  redis.call('UNLINK', ARGV[8] .. key, ARGV[8] .. key .. ':n')
+  unweigh(key)
+  sum = tonumber(redis.call('HGET', KEYS[6], '*'))
+end
+for _, name in ipairs({KEYS[2], KEYS[4], KEYS[5], KEYS[6]}) do
+  if redis.call('PTTL', name) < tonumber(ARGV[5]) then redis.call('PEXPIRE', name, ARGV[5]) end
+end
 return 1
 """
+)
 
-#: Remove an entry if it is still the one with that id. KEYS: entry, index, its hits. ARGV: entry id, key.
-EVICT = """
+#: Remove an entry if it is still the one with that id. KEYS: entry, index, its hits, the sizes. ARGV: entry id, key.
+EVICT = (
+    _WEIGHING
+    + """
 redis.call('ZREM', KEYS[2], ARGV[1] .. ARGV[2])
 if redis.call('GETRANGE', KEYS[1], 0, 25) ~= ARGV[1] then return 0 end
+unweigh(ARGV[2])
 return redis.call('UNLINK', KEYS[1], KEYS[3]) > 0 and 1 or 0
 """
+)
 
 #: Begin a generation, whose number is a time, so that none comes twice. KEYS: generation. ARGV: now in milliseconds.
 #: Gives the number that was, or nothing.

@@ -53,6 +53,11 @@ class Space(Struct, frozen=True):
         their making."""
         return f"{self.root}:index"
 
+    @property
+    def sizes(self) -> tuple[str, str, str]:
+        """Keys by last use, keys by end, and bytes by key, see `scripts`."""
+        return f"{self.root}:used", f"{self.root}:ends", f"{self.root}:sizes"
+
     def entry(self, name: str) -> str:
         return f"{self.root}:{name}"
 

@@ -18,6 +18,7 @@ import msgspec
 from asahi_kernel.builtins.memory_tier import MemoryTier
 from asahi_kernel.errors import Unavailable
 from asahi_kernel.identity import new_id
+from asahi_kernel.room import bound_of
 from asahi_kernel.tiers import CacheRow, TierStats, preview
 from asahi_kernel.types import Hit
 from asahi_kernel.vault import Unsealable
@@ -41,6 +42,8 @@ _PAGE = 200
 _LONGEST_S = 8_760 * 3_600
 #: Holdings up to this size are counted, larger ones estimated from so many.
 _SAMPLE = 1_000
+#: What an entry weighs in the server beside its value: its names, and its places in the index and among the sizes.
+_AROUND = 600
 
 
 class RedisTier:
@@ -58,10 +61,11 @@ class RedisTier:
         self._settings = gateway.settings.cache
         self._prefix = prefix
         self._life = exact_life(gateway, self._settings.ttl_seconds)
+        self._bound = bound_of(gateway)
         self._spare = MemoryTier(self._settings, life=self._life)
         self._spaces: dict[str, Space] = {}
         self._expected: OrderedDict[bytes, str] = OrderedDict()
-        self._untold: dict[str, tuple[int, int]] = {}
+        self._untold: dict[tuple[Space, str], tuple[int, int]] = {}
         self._sweeps: set[asyncio.Task[None]] = set()
         self._put, self._evict, self._turn = (client.register_script(text) for text in (PUT, EVICT, TURN))
         link.on_return.append(self._drop_spare)
@@ -82,7 +86,7 @@ class RedisTier:
         if entry is None or entry.expires <= now:
             self._remember(key, space.generation)
             return await self._spare.get(key, request, principal) if len(self._spare) else None
-        self._count(space.hits(name), entry.expires)
+        self._count((space, name), entry.expires)
         return Hit(
             completion=entry.completion,
             tier=1,
@@ -111,9 +115,10 @@ class RedisTier:
 
         async def store() -> None:
             space = await self._current(org) if begun is None else Space(self._prefix, org, begun)
-            keys = (space.entry(name), space.index, generation_key(self._prefix, org))
+            keys = (space.entry(name), space.index, generation_key(self._prefix, org), *space.sizes)
             eldest = oldest(max(_LONGEST_S, self._settings.ttl_seconds) * (1 + self._settings.ttl_jitter))
-            await self._put(keys, (space.generation, blob, entry.entry_id, name, lives, eldest))
+            told = (space.generation, blob, entry.entry_id, name, lives, eldest, now, space.entry(""), _AROUND)
+            await self._put(keys, (*told, int(self._bound(org))))
 
         try:
             await self._link.ask(store, writes=True)
@@ -160,7 +165,7 @@ class RedisTier:
             space = await self._current(org)
             found = await self._client.zrangebylex(space.index, f"[{entry_id}", f"[{entry_id}~")
             names = [name for one, name in split(found) if one == entry_id]
-            keys = [(space.entry(name), space.index, space.hits(name)) for name in names]
+            keys = [(space.entry(name), space.index, space.hits(name), *space.sizes) for name in names]
             done = [await self._evict(each, (entry_id, name)) for each, name in zip(keys, names, strict=True)]
             return any(done)
 
@@ -189,7 +194,7 @@ class RedisTier:
             for entry_id, name, blob, hits in await self._load(space, page):
                 entry = self._read(org, name, blob)
                 if entry is not None and entry.entry_id == entry_id and entry.expires > _now():
-                    yield _row(entry, name, len(blob), hits + self._untold.get(space.hits(name), (0, 0))[0])
+                    yield _row(entry, name, len(blob), hits + self._untold.get((space, name), (0, 0))[0])
 
     async def stats(self, org: str) -> TierStats:
         if not self._link.up:
@@ -209,16 +214,18 @@ class RedisTier:
         return await self._told(measure)
 
     async def tell(self) -> None:
-        """Add the hits of this process to those of the others. What cannot be told is dropped: they are no promise."""
+        """Add the hits of this process to those of the others, and say when they were. What cannot be told is dropped:
+        they are no promise."""
         untold, self._untold = self._untold, {}
         if not untold:
             return
 
         async def add() -> None:
             pipeline = self._client.pipeline(transaction=False)
-            for name, (count, expires) in untold.items():
-                pipeline.incrby(name, count)
-                pipeline.pexpireat(name, expires)
+            for (space, name), (count, expires) in untold.items():
+                pipeline.incrby(space.hits(name), count)
+                pipeline.pexpireat(space.hits(name), expires)
+                pipeline.zadd(space.sizes[0], {name: _now()}, xx=True)
             await pipeline.execute()
 
         with suppress(Away):
@@ -304,10 +311,10 @@ class RedisTier:
         if len(self._expected) > _MOST_EXPECTED:
             self._expected.popitem(last=False)
 
-    def _count(self, name: str, expires: int) -> None:
-        count, _ = self._untold.get(name, (0, 0))
+    def _count(self, place: tuple[Space, str], expires: int) -> None:
+        count, _ = self._untold.get(place, (0, 0))
         if count or len(self._untold) < _MOST_EXPECTED:
-            self._untold[name] = (count + 1, expires)
+            self._untold[place] = (count + 1, expires)
 
     async def _told(self, work: Callable[[], Awaitable[T]], *, frees: bool = False) -> T:
         """For people who manage the cache: that the server is away is an answer, and nothing else would be true."""

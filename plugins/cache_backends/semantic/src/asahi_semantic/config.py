@@ -54,6 +54,9 @@ class SemanticConfig(Config, frozen=True):
     max_characters: Count = 8_000
     max_turns: Annotated[int, Meta(ge=0)] = 4
     max_entries: Count = 100_000
+    context: Literal["off", "template", "model"] = "off"
+    context_model: str | None = None
+    context_timeout_ms: Count = 2_000
     embed_cost_per_1k_tokens: Annotated[float, Meta(ge=0)] | None = None
     embed_timeout_ms: Count = 200
     store_timeout_ms: Count = 100

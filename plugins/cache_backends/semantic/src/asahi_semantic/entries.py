@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from itertools import islice
 
 from msgspec import Struct
 
 from asahi_kernel import Completion
 from asahi_kernel.tiers import PREVIEW, CacheRow
-from asahi_semantic.facts import Facts
+from asahi_semantic.facts import Facts, unpack
 
-#: A vector of 256 floats, the entry, its facts, its completion and its places in four dictionaries.
-_AROUND = 5_200
+#: A vector of 256 floats and in the index, the entry, its completion and its places in four dictionaries.
+_AROUND = 3_600
 
 
 class Record(Struct):
@@ -24,9 +22,10 @@ class Record(Struct):
     wrong: float = 0.0
 
 
-class Entry(Struct, frozen=True, kw_only=True):
+class Entry(Struct, frozen=True, kw_only=True, gc=False):
     """One question and its answer. Entries whose answers were found equal have one `answer`; times are in seconds since
-    the epoch."""
+    the epoch. `packed` are the facts of the text, which as objects would take most of the memory;
+    `context` was put before the text where it was embedded."""
 
     entry_id: str
     org: str
@@ -35,52 +34,76 @@ class Entry(Struct, frozen=True, kw_only=True):
     frame: bytes
     alias: bytes
     text: str
-    facts: Facts
+    packed: bytes
     task: str
     answer: str
     completion: Completion
     created: float
     expires: float
     record: Record
+    context: str = ""
+
+    @property
+    def facts(self) -> Facts:
+        """What the guards look at."""
+        return unpack(self.packed)
+
+
+class Holding:
+    """The entries of one org in order of use, and their bytes."""
+
+    def __init__(self) -> None:
+        self.entries: OrderedDict[str, Entry] = OrderedDict()
+        self.bytes = 0
 
 
 class Entries:
-    """In order of use, at most `most` for each org: the least recently used go first."""
+    """At most `most` for each org: the least recently used go first."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._orgs: dict[str, OrderedDict[str, Entry]] = {}
+        self._orgs: dict[str, Holding] = {}
         self._aliases: dict[tuple[str, bytes], str] = {}
-        self._hits: dict[str, int] = {}
+        self._uses: dict[str, tuple[int, float]] = {}
 
     def __len__(self) -> int:
-        return sum(map(len, self._orgs.values()))
+        return sum(len(each.entries) for each in self._orgs.values())
 
-    def __iter__(self) -> Iterator[Entry]:
-        for entries in self._orgs.values():
-            yield from entries.values()
+    def orgs(self) -> tuple[str, ...]:
+        return tuple(self._orgs)
+
+    def held(self, org: str | None = None) -> tuple[int, int]:
+        """Entries and bytes of an org, or of all."""
+        found = list(self._orgs.values()) if org is None else [self._orgs[org]] if org in self._orgs else []
+        return sum(len(each.entries) for each in found), sum(each.bytes for each in found)
+
+    def ids(self, org: str) -> tuple[str, ...]:
+        """Of an org's entries, the least recently used first."""
+        held = self._orgs.get(org)
+        return tuple(held.entries) if held else ()
 
     def of(self, org: str) -> tuple[Entry, ...]:
-        entries = self._orgs.get(org)
-        return tuple(entries.values()) if entries else ()
+        held = self._orgs.get(org)
+        return tuple(held.entries.values()) if held else ()
 
     def add(self, entry: Entry) -> list[Entry]:
         """Keep an entry; gives those that had to go for it, a former one of the same text included."""
         out = [former] if (former := self.exact(entry.org, entry.alias)) is not None else []
-        entries = self._orgs.setdefault(entry.org, OrderedDict())
-        entries[entry.entry_id] = entry
-        over = len(entries) - len(out) - self._most
-        if over > 0:
-            out += [each for each in islice(entries.values(), over) if each not in out]
-        for each in out:
-            self.drop(each)
+        if out:
+            self.drop(out[0])
+        held = self._orgs.setdefault(entry.org, Holding())
+        held.entries[entry.entry_id] = entry
+        held.bytes += size(entry)
         self._aliases[entry.org, entry.alias] = entry.entry_id
+        while len(held.entries) > self._most:
+            out.append(next(iter(held.entries.values())))
+            self.drop(out[-1])
         return out
 
     def find(self, org: str, entry_id: str) -> Entry | None:
         """An entry of this org and no other."""
-        entries = self._orgs.get(org)
-        entry = entries.get(entry_id) if entries else None
+        held = self._orgs.get(org)
+        entry = held.entries.get(entry_id) if held else None
         return entry if entry is not None and entry.org == org else None
 
     def exact(self, org: str, alias: bytes) -> Entry | None:
@@ -88,31 +111,48 @@ class Entries:
         entry_id = self._aliases.get((org, alias))
         return None if entry_id is None else self.find(org, entry_id)
 
-    def used(self, entry: Entry) -> None:
-        self._orgs[entry.org].move_to_end(entry.entry_id)
-        self._hits[entry.entry_id] = self.hits(entry) + 1
+    def holds(self, namespace: str, entry_id: str) -> bool:
+        """Whether an entry is there, of an org that the namespace may be of."""
+        return any(entry_id in held.entries for org, held in self._orgs.items() if namespace.startswith(f"{org}:"))
+
+    def used(self, entry: Entry, now: float) -> None:
+        held = self._orgs.get(entry.org)
+        if held is not None and entry.entry_id in held.entries:
+            held.entries.move_to_end(entry.entry_id)
+            self._uses[entry.entry_id] = self.hits(entry) + 1, now
 
     def hits(self, entry: Entry) -> int:
         """How often it was served by this process."""
-        return self._hits.get(entry.entry_id, 0)
+        return self._uses.get(entry.entry_id, (0, 0.0))[0]
+
+    def eldest(self, org: str) -> float | None:
+        """When the least recently used entry was used, or made."""
+        held = self._orgs.get(org)
+        if held is None or not held.entries:
+            return None
+        entry = next(iter(held.entries.values()))
+        return self._uses.get(entry.entry_id, (0, entry.created))[1]
 
     def drop(self, entry: Entry) -> bool:
         """Forget an entry."""
-        entries = self._orgs.get(entry.org, OrderedDict())
-        if entries.pop(entry.entry_id, None) is None:
+        held = self._orgs.get(entry.org)
+        if held is None or held.entries.pop(entry.entry_id, None) is None:
             return False
-        self._hits.pop(entry.entry_id, None)
+        held.bytes -= size(entry)
+        self._uses.pop(entry.entry_id, None)
         if self._aliases.get((entry.org, entry.alias)) == entry.entry_id:
             del self._aliases[entry.org, entry.alias]
-        if not entries:
+        if not held.entries:
             del self._orgs[entry.org]
         return True
 
 
 def size(entry: Entry) -> int:
     """Bytes that an entry takes in memory, by estimate: its texts, its vector, and what Python needs around them."""
-    texts = (entry.text, entry.completion.text)
-    return sum(len(text) if text.isascii() else 4 * len(text) for text in texts) + _AROUND
+    completion = entry.completion
+    texts = (entry.text, completion.text)
+    told = sum(len(text) if text.isascii() else 4 * len(text) for text in texts)
+    return told + len(completion.message) + len(completion.choice) + len(entry.packed) + _AROUND
 
 
 def row_of(entry: Entry, hits: int) -> CacheRow:

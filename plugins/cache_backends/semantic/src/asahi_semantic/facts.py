@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections import Counter
 
+import msgspec
 from msgspec import Struct
 
 from asahi_semantic.words import (
@@ -65,6 +66,10 @@ def find(text: str) -> Facts:
         question=next((QUESTIONS[word] for word in words if word in QUESTIONS), ""),
         language=_language(words, text),
     )
+
+
+pack = msgspec.msgpack.Encoder().encode
+unpack = msgspec.msgpack.Decoder(Facts).decode
 
 
 def stem(word: str) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from struct import Struct
 from typing import IO
@@ -13,6 +14,8 @@ from typing import IO
 _HEADER = Struct("<II")
 #: No record of ours is larger; a larger length is rubbish.
 _LARGEST = 64 << 20
+#: Records that are copied before others have their turn.
+_SLICE = 200
 
 
 class Log:
@@ -26,17 +29,15 @@ class Log:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = path
         self._file = _held(path)
+        self._compacting = asyncio.Lock()
+        self._least = 0
         self.records = 0
 
     def read(self) -> Iterator[bytes]:
         """Every whole record, oldest first; what follows the last one is cut off. Read to the end before adding."""
         self._file.seek(0)
-        whole = 0
-        while len(header := self._file.read(_HEADER.size)) == _HEADER.size:
-            size, checksum = _HEADER.unpack(header)
-            body = self._file.read(size) if size <= _LARGEST else b""
-            if len(body) != size or zlib.crc32(body) != checksum:
-                break
+        self.records = whole = 0
+        for body in _framed(self._file):
             whole = self._file.tell()
             self.records += 1
             yield body
@@ -45,26 +46,74 @@ class Log:
 
     def add(self, records: Iterable[bytes]) -> None:
         """Append records in one write."""
-        framed = [_HEADER.pack(len(body), zlib.crc32(body)) + body for body in records]
+        framed = [_frame(body) for body in records]
         self.records += len(framed)
         self._file.write(b"".join(framed))
         self._file.flush()
 
-    def rewrite(self, records: Iterable[bytes]) -> None:
-        """Replace all records, whole or not at all."""
-        draft = self._path.with_suffix(".draft")
-        draft.unlink(missing_ok=True)
-        file = _held(draft)
-        old, self._file, self.records = self._file, file, 0
-        self.add(records)
-        os.fsync(file.fileno())
-        draft.replace(self._path)
-        old.close()
+    def wasteful(self, alive: int) -> bool:
+        """Whether most of the file is about what is gone, and compacting it would help."""
+        return self.records > 1_000 and self.records > 2 * max(alive, self._least)
+
+    async def compact(self, keep: Callable[[bytes], bool]) -> None:
+        """Leave out what is not to be kept, whole or not at all. Goes on in slices, so that nobody waits for it; what
+        is added meanwhile stays."""
+        async with self._compacting:
+            draft = self._path.with_suffix(".draft")
+            draft.unlink(missing_ok=True)
+            file = _held(draft)
+            try:
+                with self._path.open("rb") as old:
+                    kept = await self._copy(old, file, keep)
+                    await asyncio.to_thread(os.fsync, file.fileno())
+                    rest = [_frame(body) for body in _framed(old)]
+                    file.write(b"".join(rest))
+                    file.flush()
+                    os.fsync(file.fileno())
+            except BaseException:
+                file.close()
+                draft.unlink(missing_ok=True)
+                raise
+            draft.replace(self._path)
+            self._file.close()
+            self._file, self.records, self._least = file, kept + len(rest), kept
+
+    async def _copy(self, old: IO[bytes], new: IO[bytes], keep: Callable[[bytes], bool]) -> int:
+        """How many of the records that were there at first are kept."""
+        end, kept, piece = os.fstat(self._file.fileno()).st_size, 0, []
+        for number, body in enumerate(_framed(old, end), 1):
+            if keep(body):
+                piece.append(_frame(body))
+            if number % _SLICE == 0:
+                new.write(b"".join(piece))
+                kept += len(piece)
+                piece.clear()
+                await asyncio.sleep(0)
+        new.write(b"".join(piece))
+        new.flush()
+        return kept + len(piece)
 
     def close(self) -> None:
         """Bring everything to the disk and let the file go."""
         os.fsync(self._file.fileno())
         self._file.close()
+
+
+def _frame(body: bytes) -> bytes:
+    return _HEADER.pack(len(body), zlib.crc32(body)) + body
+
+
+def _framed(file: IO[bytes], end: int | None = None) -> Iterator[bytes]:
+    """The whole records from here on, up to the place `end`, which is the border of one."""
+    while end is None or file.tell() < end:
+        header = file.read(_HEADER.size)
+        if len(header) != _HEADER.size:
+            return
+        size, checksum = _HEADER.unpack(header)
+        body = file.read(size) if size <= _LARGEST else b""
+        if len(body) != size or zlib.crc32(body) != checksum:
+            return
+        yield body
 
 
 def _held(path: Path) -> IO[bytes]:

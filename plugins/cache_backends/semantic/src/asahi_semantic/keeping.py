@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -13,10 +15,9 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from asahi_kernel import Completion
 from asahi_semantic.entries import Entry, Record
-from asahi_semantic.facts import find
 from asahi_semantic.framing import Log
+from asahi_semantic.sealing import seal, unseal
 
 if TYPE_CHECKING:
     from asahi_kernel.vault import Vault
@@ -29,24 +30,10 @@ Kind: TypeAlias = Literal["miss", "hit", "audit"]
 #: Org, entry or None for all there were, and when that was said in seconds since the epoch.
 Notice: TypeAlias = tuple[str, str | None, float]
 
-TABLE, COLUMN = "semantic_entries", "entry"
 #: Labels that are kept: more than the controllers remember.
 _LABELS = 20_000
-
-
-class Body(Struct, frozen=True, array_like=True):
-    """An entry as it is sealed."""
-
-    user: str | None
-    namespace: str
-    frame: bytes
-    alias: bytes
-    text: str
-    task: str
-    answer: str
-    completion: Completion
-    created: float
-    expires: float
+#: Lines that are read before others have their turn, and entries that are unsealed.
+_LINES, _ENTRIES = 200, 20
 
 
 class Added(Struct, frozen=True, array_like=True, tag="+"):
@@ -79,7 +66,6 @@ class Told(Struct, frozen=True, array_like=True, tag="?"):
 _Line: TypeAlias = Added | Gone | Told
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Added | Gone | Told).decode
-_open = msgspec.msgpack.Decoder(Body).decode
 
 
 class Keeper:
@@ -89,51 +75,83 @@ class Keeper:
         self._log = lines
         self._vault = vault
         self._notices = notices
+        self._labels = 0
 
     def add(self, entry: Entry) -> None:
         if self._log is not None:
-            self._log.add([self._line(entry)])
+            assert self._vault is not None
+            self._log.add([_encode(Added(entry.org, entry.entry_id, seal(self._vault, entry)))])
 
     def drop(self, entry: Entry) -> None:
         if self._log is not None:
             self._log.add([_encode(Gone(entry.org, entry.entry_id))])
 
-    def compact(self, alive: Callable[[str, str], bool]) -> None:
-        """Take out of the file every entry that is not alive."""
-        if self._log is None:
+    async def tidy(self, count: int, alive: Callable[[str, str], bool], *, always: bool = False) -> None:
+        """Take what is not alive, and labels that are too old, out of the file where they are most of it. `count` is
+        how many entries are alive."""
+        if self._log is None or not (always or self._log.wasteful(count + min(self._labels, _LABELS))):
             return
-        kept = []
-        for raw in self._log.read():
+        old = self._labels - _LABELS
+
+        def keep(raw: bytes) -> bool:
+            nonlocal old
             line: _Line = _decode(raw)
-            if isinstance(line, Told) or (isinstance(line, Added) and alive(line.org, line.entry_id)):
-                kept.append(raw)
-        self._log.rewrite(kept)
+            if isinstance(line, Told):
+                old -= 1
+                return old < 0
+            return isinstance(line, Added) and alive(line.org, line.entry_id)
+
+        await self._log.compact(keep)
+        self._labels = min(self._labels, _LABELS)
 
     def told(self, org: str, task: str, row: Floats, chance: float, kind: Kind, right: bool, share: float) -> None:
         """Keep a label, or that a candidate was served."""
         if self._log is not None:
             self._log.add([_encode(Told(org, task, tuple(row.tolist()), chance, kind, right, share))])
+            self._labels += 1
 
-    def load(self, tenant: Callable[[str], Tenant]) -> list[Entry]:
-        """Live entries, after teaching the tenants all labels anew. The file is rewritten without what is gone."""
+    async def load(self, tenant: Callable[[str], Tenant]) -> AsyncIterator[Entry]:
+        """What a former process left, after teaching the tenants all labels anew. The file is read twice, so that its
+        sealed entries need not all be in memory."""
         if self._log is None:
-            return []
-        added: dict[str, Added] = {}
+            return
+        gone: set[str] = set()
         labels: deque[Told] = deque(maxlen=_LABELS)
-        for raw in self._log.read():
+        for number, raw in enumerate(self._log.read(), 1):
             line: _Line = _decode(raw)
-            if isinstance(line, Added):
-                added[line.entry_id] = line
-            elif isinstance(line, Gone):
-                added.pop(line.entry_id, None)
-            else:
+            if isinstance(line, Gone):
+                gone.add(line.entry_id)
+            elif isinstance(line, Told):
                 labels.append(line)
-        for label in labels:
+                self._labels += 1
+            if number % _LINES == 0:
+                await asyncio.sleep(0)
+        for number, label in enumerate(labels, 1):
             _teach(tenant(label.org), label)
-        entries = list(self._unsealed(added))
-        if self._log.records > 1_000 and self._log.records > 2 * (len(entries) + len(labels)):
-            self._log.rewrite([*map(self._line, entries), *map(_encode, labels)])
-        return entries
+            if number % _LINES == 0:
+                await asyncio.sleep(0)
+        async for entry in self._unsealed(self._log, gone):
+            yield entry
+
+    async def _unsealed(self, lines: Log, gone: set[str]) -> AsyncIterator[Entry]:
+        assert self._vault is not None
+        records: dict[tuple[str, str], Record] = {}
+        lost = 0
+        for number, raw in enumerate(lines.read(), 1):
+            line: _Line = _decode(raw)
+            if number % _ENTRIES == 0:
+                await asyncio.sleep(0)
+            if not isinstance(line, Added) or line.entry_id in gone:
+                continue
+            record = partial(_record, records, line.org)
+            try:
+                entry = unseal(self._vault, line.org, line.entry_id, line.body, record)
+            except Exception:  # noqa: BLE001 - another key, or another version of Asahi
+                lost += 1
+            else:
+                yield entry
+        if lost:
+            log.warning("the semantic cache could not read %d of its entries any more", lost)
 
     def tell(self, org: str, entry_id: str) -> None:
         """Let the other workers of this host know that an entry must go."""
@@ -154,44 +172,6 @@ class Keeper:
             self._log.close()
         if self._notices is not None:
             self._notices.close()
-
-    def _line(self, entry: Entry) -> bytes:
-        assert self._vault is not None
-        body = Body(
-            user=entry.user,
-            namespace=entry.namespace,
-            frame=entry.frame,
-            alias=entry.alias,
-            text=entry.text,
-            task=entry.task,
-            answer=entry.answer,
-            completion=entry.completion,
-            created=entry.created,
-            expires=entry.expires,
-        )
-        sealed = self._vault.seal(entry.org, TABLE, COLUMN, entry.entry_id, _encode(body))
-        return _encode(Added(entry.org, entry.entry_id, sealed))
-
-    def _unsealed(self, added: dict[str, Added]) -> Iterator[Entry]:
-        assert self._vault is not None
-        records: dict[tuple[str, str], Record] = {}
-        lost = 0
-        for line in added.values():
-            try:
-                body = _open(self._vault.unseal(line.org, TABLE, COLUMN, line.entry_id, line.body))
-            except Exception:  # noqa: BLE001 - another key, or another version of Asahi
-                lost += 1
-                continue
-            record = records.setdefault((line.org, body.answer), Record())
-            yield Entry(
-                entry_id=line.entry_id,
-                org=line.org,
-                facts=find(body.text),
-                record=record,
-                **{name: getattr(body, name) for name in Body.__struct_fields__},
-            )
-        if lost:
-            log.warning("the semantic cache could not read %d of its entries any more", lost)
 
 
 class Notices:
@@ -215,6 +195,10 @@ class Notices:
 
     def close(self) -> None:
         os.close(self._file)
+
+
+def _record(records: dict[tuple[str, str], Record], org: str, answer: str) -> Record:
+    return records.setdefault((org, answer), Record())
 
 
 def _notice(line: bytes) -> Notice:

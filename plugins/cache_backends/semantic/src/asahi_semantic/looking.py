@@ -24,6 +24,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     facts: Facts
     task: str
     place: Place
+    context: str = ""
 
 
 class Candidate(Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from asahi_kernel import Match, PluginError, Vector
 from asahi_kernel.money import count_tokens
 from asahi_kernel.overhead import charge
 from asahi_kernel.resilience.breaker import Breaker
+from asahi_kernel.vector_stores import SharedStore
 from asahi_semantic.embedder import LocalEmbedder
 from asahi_semantic.store import NumpyStore
 
@@ -37,9 +38,9 @@ class Place(Struct, frozen=True):
 
 
 class Parts:
-    """`price` is what the embedder's vendor asks, in nUSD per 1,000,000,000 tokens. `name` and the embedder's version
-    are in the namespace, so that vectors of different embedders never meet. The stand-ins are the local embedder and a
-    store in memory; both take over only while the real ones fail."""
+    """`price` is what the embedder's vendor asks, in nUSD per 1,000,000,000 tokens. `name`, the embedder's version and
+    `context`, the kind of line that is put before texts, are in the namespace, so that vectors of different kinds never
+    meet. The stand-ins are the local embedder and a store in memory; both take over only while the real ones fail."""
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class Parts:
         *,
         name: str = "local",
         store_name: str = "numpy",
+        context: str = "",
         price: int = 0,
         embed_ms: int = 200,
         store_ms: int = 100,
@@ -61,21 +63,32 @@ class Parts:
         self._spare = NumpyStore(None)
         self._price = price
         self.name, self.store_name = name, store_name
-        self._name = f"{name}:{getattr(embedder, 'version', '1')}"
+        suffix = f"+{context}" if context else ""
+        self._name = f"{name}:{getattr(embedder, 'version', '1')}{suffix}"
+        self._stand_in = f"local:{local.version}{suffix}"
         self._embed_s, self._store_s = embed_ms / 1e3, store_ms / 1e3
         self._fault = fault
         self._embedding, self._storing = breakers or (Breaker(), Breaker())
         self._owed: dict[tuple[str, str], tuple[Vector, bytes] | None] = {}
         self.here = isinstance(embedder, LocalEmbedder) and isinstance(store, NumpyStore)
 
+    @property
+    def shared(self) -> SharedStore | None:
+        """The store, if other workers use it too."""
+        return self._store if isinstance(self._store, SharedStore) else None
+
+    def namespace(self, org: str) -> str:
+        """Of an org's vectors by the embedder."""
+        return f"{org}:{self._name}"
+
     async def place(self, org: str, text: str) -> Place:
         """Where a text belongs. With the embedder away, where the stand-in puts it."""
         if self._embedder is self._local:
-            return Place(f"{org}:{self._name}", tuple(self._local.vector(text).tolist()))
+            return Place(self.namespace(org), tuple(self._local.vector(text).tolist()))
         vector = await self._ask("embedder", self._embedding, self._embed_s, partial(self._embed, text))
         if vector is not None:
-            return Place(f"{org}:{self._name}", vector)
-        return Place(f"{org}:local:{self._local.version}", tuple(self._local.vector(text).tolist()), spare=True)
+            return Place(self.namespace(org), vector)
+        return Place(f"{org}:{self._stand_in}", tuple(self._local.vector(text).tolist()), spare=True)
 
     async def _embed(self, text: str) -> Vector:
         """One vector of the right length, charged to the request."""
@@ -117,6 +130,11 @@ class Parts:
             self._owe(place.namespace, key, (place.vector, payload))
         await self._spare.upsert(place.namespace, key, place.vector, payload)
 
+    async def load(self) -> None:
+        """Let a store that keeps files here read them."""
+        if isinstance(self._store, NumpyStore):
+            await self._store.load()
+
     async def restore(self, namespace: str, key: str, org: str, text: str) -> None:
         """Make the vector of an entry anew, where both parts are local and the store lost it or keeps nothing."""
         if self.here and isinstance(self._store, NumpyStore) and not self._store.holds(namespace, key):
@@ -124,20 +142,31 @@ class Parts:
             if place.namespace == namespace:
                 await self._store.upsert(namespace, key, place.vector, org.encode())
 
-    async def delete(self, namespace: str, keys: Sequence[str] | None) -> None:
-        """Forget vectors in both. What the store could not forget is found there, but no entry belongs to it."""
-        await self._spare.delete(namespace, keys)
-        gone = await self._ask(
-            "store", self._storing, self._store_s, partial(_done, partial(self._store.delete, namespace, keys))
-        )
-        if gone is None:
-            for key in keys or ():
-                self._owe(namespace, key, None)
+    async def keep(self, alive: Callable[[str, str], bool]) -> None:
+        """Let a store that keeps files here forget the vectors that belong to nothing."""
+        own = self._name, self._stand_in
+        if isinstance(self._store, NumpyStore):
+            await self._store.keep(lambda namespace, key: not namespace.endswith(own) or alive(namespace, key))
 
-    async def scrub(self) -> None:
+    async def delete(self, namespace: str, keys: Sequence[str]) -> int:
+        """Forget vectors in both; how many there were. What the store could not forget now it forgets later."""
+        spared = await self._spare.delete(namespace, keys)
+        work = partial(self._store.delete, namespace, keys)
+        gone = await self._ask("store", self._storing, self._store_s, work)
+        if gone is None:
+            for key in keys:
+                self._owe(namespace, key, None)
+        return spared + (gone or 0)
+
+    async def clear(self, namespace: str) -> int:
+        """Forget all of a namespace, in both; how many there were. Raises what the store raises."""
+        self._owed = {place: row for place, row in self._owed.items() if place[0] != namespace}
+        return await self._spare.delete(namespace) + await self._store.delete(namespace)
+
+    async def tidy(self, *, always: bool = False) -> None:
         """Take deleted vectors out of the files of a store that keeps files here."""
         if isinstance(self._store, NumpyStore):
-            await self._store.scrub()
+            await self._store.tidy(all_of_it=always)
 
     def _owe(self, namespace: str, key: str, row: tuple[Vector, bytes] | None) -> None:
         if len(self._owed) < _OWED:

@@ -1,4 +1,4 @@
-"""The vectors of one namespace: exact search over one matrix, or an index once there are many."""
+"""The vectors of one namespace: exact search over blocks of rows, and an index once there are many."""
 
 from __future__ import annotations
 
@@ -7,102 +7,161 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float32]
 
-_FIRST = 64
+#: Rows of a block: growing takes one more and copies nothing.
+_BLOCK = 4_096
+#: Rows that the index takes in with each change or search while it is behind, so that nobody waits for all of it.
+_AT_ONCE = 8
+#: Rows that the index takes in at a time where nobody waits.
+_MANY = 1_000
+#: What is asked of the index for each neighbour that is wanted: its eight bits misplace some.
+_SPARE = 2
 
 
 class Index(Protocol):
     """Approximate search, in the shape that usearch has it."""
 
-    def add(self, keys: Any, vectors: Any) -> Any: ...
-    def search(self, vectors: Any, count: int) -> Any: ...
+    def add(self, keys: Any, vectors: Any, *, threads: int) -> Any: ...
+    def search(self, vectors: Any, count: int, *, threads: int) -> Any: ...
     def remove(self, keys: Any) -> Any: ...
 
 
 class Shelf:
-    """Rows by key. A deleted row is filled with the last one, so the matrix has no holes."""
+    """Rows by key. A deleted row is free for the next key. The index holds the rows below `_indexed` in eight bits, and
+    what it finds is scored anew with the whole vectors; the rows above are searched exactly."""
 
     def __init__(self, dimensions: int, indexed_from: int | None) -> None:
-        self._matrix: Floats = np.zeros((_FIRST, dimensions), np.float32)
+        self._blocks: list[Floats] = []
+        self._used: list[NDArray[np.bool_]] = []
         self._rows: dict[str, int] = {}
-        self._indexed_from = indexed_from
+        self._keys: list[str | None] = []
+        self._payloads: list[bytes] = []
+        self._free: list[int] = []
+        self.indexed_from = indexed_from
         self._index: Index | None = None
+        self._indexed = 0
         self.dimensions = dimensions
-        self.keys: list[str] = []
-        self.payloads: list[bytes] = []
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return len(self._rows)
 
     def __contains__(self, key: str) -> bool:
         return key in self._rows
 
+    def held(self) -> tuple[str, ...]:
+        return tuple(self._rows)
+
     def upsert(self, key: str, vector: Floats, payload: bytes) -> None:
         row = self._rows.get(key)
+        known = row is not None
         if row is None:
-            row = len(self.keys)
-            if row == len(self._matrix):
-                self._matrix = np.concatenate([self._matrix, np.zeros_like(self._matrix)])
-            self._rows[key] = row
-            self.keys.append(key)
-            self.payloads.append(payload)
-        elif self._index is not None:
-            self._index.remove(row)
-        self._matrix[row] = vector
-        self.payloads[row] = payload
-        if self._index is not None:
-            self._index.add(row, self._matrix[row])
-        elif self._indexed_from is not None and len(self.keys) > self._indexed_from:
-            self._build()
+            row = self._take(key)
+        self._blocks[row // _BLOCK][row % _BLOCK] = vector
+        self._used[row // _BLOCK][row % _BLOCK] = True
+        self._payloads[row] = payload
+        if row < self._indexed and self._index is not None:
+            if known:
+                self._index.remove(row)
+            self._index.add(row, vector, threads=1)
+        self.catch_up(_AT_ONCE)
 
     def delete(self, key: str) -> bool:
         row = self._rows.pop(key, None)
         if row is None:
             return False
-        last = len(self.keys) - 1
-        if self._index is not None:
+        if row < self._indexed and self._index is not None:
             self._index.remove(row)
-        if row != last:
-            if self._index is not None:
-                self._index.remove(last)
-                self._index.add(row, self._matrix[last])
-            self._matrix[row] = self._matrix[last]
-            self.keys[row], self.payloads[row] = self.keys[last], self.payloads[last]
-            self._rows[self.keys[row]] = row
-        self.keys.pop()
-        self.payloads.pop()
+        self._keys[row], self._payloads[row] = None, b""
+        self._used[row // _BLOCK][row % _BLOCK] = False
+        self._free.append(row)
         return True
 
-    def nearest(self, vector: Floats, limit: int) -> list[tuple[int, float]]:
-        """Rows with their cosine, nearest first."""
-        count = len(self.keys)
-        if not count or limit < 1:
+    def nearest(self, vector: Floats, limit: int) -> list[tuple[str, float, bytes]]:
+        """Key, cosine and payload, nearest first."""
+        if not self._rows or limit < 1:
             return []
-        if self._index is not None:
-            found = [int(row) for row in self._index.search(vector, min(limit, count)).keys]
-            rows = np.array([row for row in found if row < count], np.intp)
-        else:
-            scores = self._matrix[:count] @ vector
-            rows = np.argpartition(scores, -limit)[-limit:] if limit < count else np.arange(count)
-        exact = self._matrix[rows] @ vector
-        order = np.argsort(-exact, kind="stable")
-        return list(zip(rows[order].tolist(), exact[order].tolist(), strict=True))
+        rows, scores = self._found(vector, limit)
+        order = np.argsort(-scores, kind="stable")[:limit]
+        keys = (
+            (self._keys[row], score, row)
+            for row, score in zip(rows[order].tolist(), scores[order].tolist(), strict=True)
+        )
+        return [(key, score, self._payloads[row]) for key, score, row in keys if key is not None]
 
-    def vector(self, row: int) -> Floats:
-        vector: Floats = self._matrix[row]
+    def rows(self) -> Iterator[tuple[str, Floats, bytes]]:
+        """All of them, in no order."""
+        for key, row in self._rows.items():
+            yield key, self._vector(row), self._payloads[row]
+
+    def catch_up(self, most: int | None = None) -> None:
+        """Let the index take in rows that it has not: `most` of them, or all. It begins once there are enough."""
+        if self._index is None:
+            if self.indexed_from is None or len(self._rows) <= self.indexed_from:
+                return
+            self._index = _index(self.dimensions)
+        while self._indexed < len(self._keys):
+            start = self._indexed
+            block, place = divmod(start, _BLOCK)
+            end = min(start + (most or _MANY), len(self._keys), (block + 1) * _BLOCK)
+            within = np.flatnonzero(self._used[block][place : place + end - start]) + place
+            if len(within):
+                self._index.add((within + block * _BLOCK).astype(np.uint64), self._blocks[block][within], threads=1)
+            self._indexed = end
+            if most is not None:
+                return
+
+    def _take(self, key: str) -> int:
+        if self._free:
+            row = self._free.pop()
+            self._keys[row] = key
+        else:
+            row = len(self._keys)
+            if row == len(self._blocks) * _BLOCK:
+                self._blocks.append(np.zeros((_BLOCK, self.dimensions), np.float32))
+                self._used.append(np.zeros(_BLOCK, np.bool_))
+            self._keys.append(key)
+            self._payloads.append(b"")
+        self._rows[key] = row
+        return row
+
+    def _found(self, vector: Floats, limit: int) -> tuple[NDArray[np.intp], Floats]:
+        """The best rows of the index and of each block above it, with their cosine, in no order."""
+        rows: list[NDArray[np.intp]] = []
+        scores: list[Floats] = []
+        if self._index is not None and self._indexed:
+            self.catch_up(_AT_ONCE)
+            found = self._index.search(vector, limit * _SPARE, threads=1)
+            near = np.array(found.keys, np.intp)
+            rows.append(near)
+            scores.append(np.array([self._vector(row) for row in near.tolist()], np.float32) @ vector)
+        for start in range(self._indexed // _BLOCK * _BLOCK, len(self._keys), _BLOCK):
+            end = min(start + _BLOCK, len(self._keys))
+            low = max(start, self._indexed)
+            if low == end:
+                continue
+            likeness = self._blocks[start // _BLOCK][low - start : end - start] @ vector
+            if self._free:
+                likeness[~self._used[start // _BLOCK][low - start : end - start]] = -np.inf
+            best = np.argpartition(likeness, -limit)[-limit:] if limit < len(likeness) else np.arange(len(likeness))
+            rows.append(best + low)
+            scores.append(likeness[best])
+        return np.concatenate(rows), np.concatenate(scores)
+
+    def _vector(self, row: int) -> Floats:
+        vector: Floats = self._blocks[row // _BLOCK][row % _BLOCK]
         return vector
 
-    def _build(self) -> None:
-        from usearch.index import Index as Usearch
 
-        self._index = Usearch(ndim=self.dimensions, metric="ip", dtype="f32")
-        count = len(self.keys)
-        self._index.add(np.arange(count, dtype=np.uint64), self._matrix[:count])
+def _index(dimensions: int) -> Index:
+    from usearch.index import Index as Usearch
+
+    index: Index = Usearch(ndim=dimensions, metric="cos", dtype="i8")
+    return index
 
 
 def as_floats(vector: Sequence[float]) -> Floats:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from asahi_semantic.shelf import Shelf, as_floats
 
 if TYPE_CHECKING:
     from asahi_semantic.config import NumpyConfig
+    from asahi_semantic.shelf import Floats
 
 
 class Record(Struct, frozen=True, array_like=True):
@@ -29,6 +31,8 @@ class Record(Struct, frozen=True, array_like=True):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Record).decode
+#: Records that are read before others have their turn.
+_SLICE = 200
 
 
 class NumpyStore:
@@ -39,30 +43,38 @@ class NumpyStore:
         self._indexed_from = indexed_from
         self._shelves: dict[str, Shelf] = {}
         self._logs: dict[str, Log] = {}
+        self._unread = _namespaces(folder)
+        self._reading = ""
 
-    def load(self) -> None:
-        """Read what a former process left."""
-        if self._folder is None:
-            return
-        for path in sorted(self._folder.glob("*.vectors.*.log")):
-            namespace = unquote(path.name.rsplit(".vectors.", 1)[0])
+    async def load(self) -> None:
+        """Read what a former process left, a slice at a time. What is not read yet is read at once when it is asked
+        for; one that is being read cannot be."""
+        for namespace in sorted(self._unread):
+            if namespace not in self._unread:
+                continue
             with suppress(BlockingIOError):
-                self._log(namespace)
+                self._reading, log = namespace, self._claim(namespace)
+                for number, body in enumerate(log.read(), 1):
+                    self._replay(namespace, _decode(body))
+                    if number % _SLICE == 0:
+                        await asyncio.sleep(0)
+                if (shelf := self._shelves.get(namespace)) is not None:
+                    shelf.indexed_from = self._indexed_from
+                    await asyncio.to_thread(shelf.catch_up)
+            self._reading = ""
 
     async def upsert(self, namespace: str, key: str, vector: Vector, payload: bytes) -> None:
         await self.upsert_many(namespace, [(key, vector, payload)])
 
     async def upsert_many(self, namespace: str, rows: Sequence[tuple[str, Vector, bytes]]) -> None:
         """All rows in one write to the file."""
-        log = self._log(namespace)
-        shelf = self._shelves.get(namespace)
+        shelf, log = self._shelf(namespace), self._log(namespace)
         records: list[bytes] = []
         for key, vector, payload in rows:
             floats = as_floats(vector)
             if shelf is None:
                 shelf = self._shelves[namespace] = Shelf(len(floats), self._indexed_from)
-            if floats.shape != (shelf.dimensions,):
-                raise PluginError(f"vectors of this namespace have {shelf.dimensions} numbers, not {len(floats)}")
+            _check(shelf, floats)
             shelf.upsert(key, floats, payload)
             if log is not None:
                 records.append(_encode(Record(key, floats.tobytes(), payload)))
@@ -70,42 +82,43 @@ class NumpyStore:
             log.add(records)
 
     async def nearest(self, namespace: str, vector: Vector, limit: int) -> Sequence[Match]:
-        shelf = self._shelves.get(namespace)
+        shelf = self._shelf(namespace)
         if shelf is None:
             return ()
         floats = as_floats(vector)
-        if floats.shape != (shelf.dimensions,):
-            raise PluginError(f"vectors of this namespace have {shelf.dimensions} numbers, not {len(floats)}")
-        return [Match(shelf.keys[row], score, shelf.payloads[row]) for row, score in shelf.nearest(floats, limit)]
+        _check(shelf, floats)
+        return [Match(key, score, payload) for key, score, payload in shelf.nearest(floats, limit)]
 
     async def delete(self, namespace: str, keys: Sequence[str] | None = None) -> int:
-        log = self._log(namespace) if namespace in self._shelves else None
-        shelf = self._shelves.get(namespace)
+        shelf = self._shelf(namespace)
         if shelf is None:
             return 0
-        gone = [key for key in (tuple(shelf.keys) if keys is None else keys) if shelf.delete(key)]
-        if log is not None and gone:
+        gone = [key for key in (shelf.held() if keys is None else keys) if shelf.delete(key)]
+        if gone and (log := self._log(namespace)) is not None:
             log.add([_encode(Record(key)) for key in gone])
-            if log.records > 1_000 and log.records > 2 * len(shelf):
-                log.rewrite(_rows(shelf))
         if not len(shelf):
             del self._shelves[namespace]
         return len(gone)
 
-    async def scrub(self) -> None:
-        """Take the vectors that were deleted out of the files."""
-        for namespace, log in self._logs.items():
-            shelf = self._shelves.get(namespace)
-            log.rewrite(_rows(shelf) if shelf is not None else ())
+    async def tidy(self, *, all_of_it: bool = False) -> None:
+        """Take what was deleted out of those files of which it is most, or out of every file."""
+        for namespace, log in list(self._logs.items()):
+            if all_of_it or log.wasteful(len(self._shelves.get(namespace, ()))):
+                await log.compact(self._alive(namespace))
+
+    async def keep(self, alive: Callable[[str, str], bool]) -> None:
+        """Delete every vector of which nobody knows any more."""
+        for namespace, shelf in list(self._shelves.items()):
+            if doomed := [key for key in shelf.held() if not alive(namespace, key)]:
+                await self.delete(namespace, doomed)
 
     async def count(self, namespace: str) -> int:
         """How many vectors a namespace holds."""
-        return len(self._shelves.get(namespace, ()))
+        return len(self._shelf(namespace) or ())
 
     def holds(self, namespace: str, key: str) -> bool:
         """Whether a key is there."""
-        self._log(namespace)
-        shelf = self._shelves.get(namespace)
+        shelf = self._shelf(namespace)
         return shelf is not None and key in shelf
 
     def close(self) -> None:
@@ -113,42 +126,68 @@ class NumpyStore:
             log.close()
         self._logs.clear()
 
+    def _shelf(self, namespace: str) -> Shelf | None:
+        """The namespace as it was left, read when it is first met."""
+        if namespace == self._reading:
+            raise PluginError("these vectors are being read")
+        if namespace in self._unread:
+            for body in self._claim(namespace).read():
+                self._replay(namespace, _decode(body))
+            if (shelf := self._shelves.get(namespace)) is not None:
+                shelf.indexed_from = self._indexed_from
+        return self._shelves.get(namespace)
+
     def _log(self, namespace: str) -> Log | None:
-        """The namespace's file, opened and read when the namespace is first met."""
+        """The namespace's file, begun when there is something to write."""
         if self._folder is None:
             return None
-        if namespace not in self._logs:
-            log = self._logs[namespace] = claim(self._folder, f"{quote(namespace, safe='')}.vectors")
-            for body in log.read():
-                self._replay(namespace, _decode(body))
-        return self._logs[namespace]
+        return self._logs[namespace] if namespace in self._logs else self._claim(namespace)
+
+    def _claim(self, namespace: str) -> Log:
+        assert self._folder is not None
+        self._unread.discard(namespace)
+        log = self._logs[namespace] = claim(self._folder, f"{quote(namespace, safe='')}.vectors")
+        return log
 
     def _replay(self, namespace: str, record: Record) -> None:
+        """Without an index: that is made of all of them at the end."""
         import numpy as np
 
         shelf = self._shelves.get(namespace)
         if record.vector:
             vector = np.frombuffer(record.vector, np.float32)
             if shelf is None or shelf.dimensions != len(vector):
-                shelf = self._shelves[namespace] = Shelf(len(vector), self._indexed_from)
+                shelf = self._shelves[namespace] = Shelf(len(vector), None)
             shelf.upsert(record.key, vector, record.payload)
         elif shelf is not None:
             shelf.delete(record.key)
 
+    def _alive(self, namespace: str) -> Callable[[bytes], bool]:
+        def alive(body: bytes) -> bool:
+            record, shelf = _decode(body), self._shelves.get(namespace)
+            return bool(record.vector) and shelf is not None and record.key in shelf
 
-def _rows(shelf: Shelf) -> Iterator[bytes]:
-    for row, key in enumerate(shelf.keys):
-        yield _encode(Record(key, shelf.vector(row).tobytes(), shelf.payloads[row]))
+        return alive
+
+
+def _check(shelf: Shelf, floats: Floats) -> None:
+    if floats.shape != (shelf.dimensions,):
+        raise PluginError(f"vectors of this namespace have {shelf.dimensions} numbers, not {len(floats)}")
+
+
+def _namespaces(folder: Path | None) -> set[str]:
+    """Those that have files there."""
+    files = folder.glob("*.vectors.*.log") if folder is not None else ()
+    return {unquote(path.name.rsplit(".vectors.", 1)[0]) for path in files}
 
 
 @asynccontextmanager
 async def opened(config: NumpyConfig, folder: Path | None) -> AsyncIterator[NumpyStore]:
-    """A store that has read its files, and closes them."""
+    """A store over its files, which it closes."""
     from importlib.util import find_spec
 
     indexed = config.index_from if find_spec("usearch") else None
     store = NumpyStore(folder, indexed)
-    store.load()
     try:
         yield store
     finally:

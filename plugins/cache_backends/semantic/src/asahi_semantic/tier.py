@@ -6,21 +6,23 @@ import logging
 import random
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from asahi_kernel import Completion, Hit, Match, Principal, Request
+from asahi_kernel import Completion, Hit, Principal, Request
 from asahi_kernel.identity import new_id
 from asahi_kernel.tiers import CacheRow, TierStats
 from asahi_semantic.admission import alias, frame, refusal
-from asahi_semantic.entries import Entries, Entry, Record, row_of, size
-from asahi_semantic.facts import find
+from asahi_semantic.context import FLOOR, Contexts
+from asahi_semantic.entries import Entries, Entry, Record
+from asahi_semantic.facts import find, pack
 from asahi_semantic.guards import veto
 from asahi_semantic.judge import equal
 from asahi_semantic.keeping import Keeper
 from asahi_semantic.looking import Asked, Candidate, Outlook
 from asahi_semantic.parts import Parts
 from asahi_semantic.precision import told
+from asahi_semantic.stock import Detach, OwnStock, Stock
 from asahi_semantic.tenant import Tenant
 from asahi_semantic.thresholds import Scale, floor, least_chance
 from asahi_semantic.verifier import FAR, Pair, Prior, features
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from asahi_semantic.controller import Precision
 
 Recheck: TypeAlias = Callable[[Request, Principal, str], Awaitable[Completion | None]]
-Detach: TypeAlias = Callable[[Coroutine[Any, Any, None]], object]
 #: Told of each served answer that was found out: org, task, what was served, right or not, who said so.
 FoundOut: TypeAlias = Callable[[str, str, Candidate, bool, Literal["recheck", "feedback"]], None]
 
@@ -59,6 +60,8 @@ class SemanticTier:
         scale: Scale,
         *,
         keeper: Keeper | None = None,
+        stock: Stock | None = None,
+        contexts: Contexts | None = None,
         classify: Callable[[Request], str] = lambda request: request.terms.task_type or "general",
         recheck: Recheck | None = None,
         detach: Detach | None = None,
@@ -74,6 +77,8 @@ class SemanticTier:
         self._prior = prior
         self._scale = scale
         self._keeper = keeper or Keeper(None, None)
+        self._loading = False
+        self._contexts = contexts or Contexts()
         self._classify = classify
         self._recheck = recheck
         self._detach = detach
@@ -82,12 +87,12 @@ class SemanticTier:
         self._cleared: dict[str, float] = {}
         self._ttl_s, self._ttl_jitter = ttl_s, ttl_jitter
         self._clock, self._draw = clock, draw
-        self._entries = Entries(config.max_entries)
+        self._stock: Stock = stock or OwnStock(Entries(config.max_entries), parts, self._keeper, clock, detach=detach)
         self._tenants: dict[str, Tenant] = {}
         self._pending: OrderedDict[bytes, Outlook] = OrderedDict()
         self._served: OrderedDict[tuple[str, str], tuple[str, Candidate]] = OrderedDict()
         self.reasons: dict[str, int] = {}
-        if parts.here:
+        if parts.here or self._contexts.kind == "model":
             self.local = True
 
     async def get(self, key: bytes, request: Request, principal: Principal) -> Hit | None:
@@ -100,9 +105,13 @@ class SemanticTier:
         if exact is not None:
             return self._hit(exact, 1.0)
         asked = await self._look(request, principal)
+        near = await self._near(asked)
+        same = next((entry for entry, _ in near if entry.alias == asked.alias), None)
+        if same is not None:
+            return self._hit(same, 1.0)
         tenant = self._tenant(asked.org)
         tenant.controller(asked.task).asked()
-        candidate = await self._candidate(asked, request, tenant)
+        candidate = self._candidate(asked, near, request, tenant)
         if candidate is None or candidate.refused:
             self._await_answer(key, Outlook(asked, candidate, began))
             self._miss(candidate.refused if candidate else "nothing near")
@@ -120,7 +129,7 @@ class SemanticTier:
         asked = outlook.asked if outlook is not None else await self._look(request, principal)
         candidate = outlook.candidate if outlook is not None else None
         same: Entry | None = None
-        if candidate is not None and self._entries.find(asked.org, candidate.entry.entry_id) is not None:
+        if candidate is not None and self._stock.has(candidate.entry):
             right = await self._judge(candidate, completion, asked.task)
             self._learn_miss(asked, candidate, right)
             same = candidate.entry if right else None
@@ -128,53 +137,39 @@ class SemanticTier:
 
     async def clear(self, org: str) -> int:
         """Here and, as soon as they hear of it, in the other workers; no answer to an older question is kept."""
-        self._cleared[org] = now = self._clock()
-        self._keeper.tell_all(org, now)
-        return await self._forget(self._entries.of(org))
+        self._cleared[org] = self._clock()
+        return await self._stock.clear(org)
 
     async def evict(self, org: str, entry_id: str) -> bool:
         """Forget an entry whose answer was wrong for somebody, and learn from it."""
-        self._keeper.tell(org, entry_id)
-        served = self._served.pop((org, entry_id), None)
-        if served is not None:
-            self._audited(org, *served, False, 1.0, "feedback")
-        entry = self._entries.find(org, entry_id)
-        if entry is None:
-            return False
-        entry.record.wrong += 1
-        return await self._forget([entry]) == 1
+        self._found_wrong(org, entry_id)
+        return await self._stock.evict(org, entry_id)
 
     async def expire(self) -> int:
-        now = self._clock()
-        return await self._forget([each for each in self._entries if each.expires <= now])
+        return await self._stock.expire()
 
     async def sweep(self, org: str) -> int:
-        now = self._clock()
-        return await self._forget([each for each in self._entries.of(org) if each.expires <= now])
+        return await self._stock.sweep(org)
 
-    async def rows(self, org: str, before: str | None = None) -> AsyncIterator[CacheRow]:
-        for entry in sorted(self._entries.of(org), key=lambda each: each.entry_id, reverse=True):
-            if before is None or entry.entry_id < before:
-                yield row_of(entry, self._entries.hits(entry))
+    def rows(self, org: str, before: str | None = None) -> AsyncIterator[CacheRow]:
+        return self._stock.rows(org, before)
 
     async def stats(self, org: str) -> TierStats:
-        own = self._entries.of(org)
+        entries, size = await self._stock.sizes(org)
         more = told(self.precision(org), self._wanted(org).max_error_rate, self._parts)
-        return TierStats(len(own), sum(map(size, own)), self._config.vector_store, more)
+        return TierStats(entries, size, self._config.vector_store, {**more, "loading": self._loading})
 
     async def scrub(self) -> None:
         """Take what was forgotten out of the files."""
         await self._listen()
-        self._keeper.compact(lambda org, entry_id: self._entries.find(org, entry_id) is not None)
-        await self._parts.scrub()
+        await self._stock.scrub()
 
     def held(self) -> tuple[int, int]:
-        """Entries and bytes, of all orgs together."""
-        sizes = [size(each) for each in self._entries]
-        return len(sizes), sum(sizes)
+        """Entries and bytes in this process, of all orgs together."""
+        return self._stock.held()
 
     async def entries(self, org: str) -> Sequence[str]:
-        return [each.entry_id for each in self._entries.of(org)]
+        return await self._stock.ids(org)
 
     def precision(self, org: str) -> list[Precision]:
         """How the org's tasks are doing, by the labels there are."""
@@ -182,14 +177,16 @@ class SemanticTier:
         return tenant.precision() if tenant else []
 
     async def load(self) -> None:
-        """Take up what a former process left."""
-        now = self._clock()
-        for entry in self._keeper.load(self._tenant):
-            if entry.expires > now:
-                self._entries.add(entry)
-                await self._parts.restore(entry.namespace, entry.entry_id, entry.org, entry.text)
+        """Take up what a former process left. Until that is done nothing is answered, and nothing kept."""
+        self._loading = True
+        try:
+            await self._stock.load(self._tenant)
+        finally:
+            self._loading = False
 
     def _inadmissible(self, request: Request, org: str) -> str:
+        if self._loading:
+            return "still loading"
         return refusal(request, self._config) if self._wanted(org).enabled else "switched off"
 
     def _tenant(self, org: str) -> Tenant:
@@ -201,49 +198,49 @@ class SemanticTier:
 
     def _exact(self, request: Request, principal: Principal) -> Entry | None:
         """The entry of this very text, which needs no verifier."""
-        found = self._entries.exact(principal.org, alias(frame(request, principal), request.messages[-1].text))
-        return found if found is not None and found.expires > self._clock() else None
+        return self._stock.exact(principal.org, alias(frame(request, principal), request.messages[-1].text))
 
     async def _look(self, request: Request, principal: Principal) -> Asked:
-        text, outer = request.messages[-1].text, frame(request, principal)
+        text, outer, task = request.messages[-1].text, frame(request, principal), self._classify(request)
+        context = await self._contexts.line(request, principal, task)
         return Asked(
             org=principal.org,
             text=text,
             frame=outer,
             alias=alias(outer, text),
             facts=find(text),
-            task=self._classify(request),
-            place=await self._parts.place(principal.org, text),
+            task=task,
+            place=await self._parts.place(principal.org, context + text),
+            context=context,
         )
 
-    async def _candidate(self, asked: Asked, request: Request, tenant: Tenant) -> Candidate | None:
+    async def _near(self, asked: Asked) -> list[tuple[Entry, float]]:
+        """Live entries of this frame. That they are this org's, whatever the store says, the stock has seen to."""
+        found = await self._stock.near(asked.org, asked.place, self._config.top_k * _SPARE)
+        now = self._clock()
+        return [(entry, score) for entry, score in found if entry.frame == asked.frame and entry.expires > now][
+            : self._config.top_k
+        ]
+
+    def _candidate(
+        self, asked: Asked, near: Sequence[tuple[Entry, float]], request: Request, tenant: Tenant
+    ) -> Candidate | None:
         """The nearest entry that no guard stops, and what becomes of it."""
-        found = await self._parts.nearest(asked.place, self._config.top_k * _SPARE)
-        near = self._neighbours(asked, found)[: self._config.top_k]
         for entry, cosine in near:
             similarity = self._scale(cosine)
             if similarity < _NEAR:
                 return None
-            if veto(asked.facts, entry.facts):
+            facts = entry.facts
+            if veto(asked.facts, facts):
                 continue
             others = [score for other, score in near if other.answer != entry.answer]
             margin = cosine - max(others) if others else FAR
             pair = Pair(cosine, margin, entry.record.right, entry.record.wrong)
-            row = features(pair, asked.facts, entry.facts)
+            row = features(pair, asked.facts, facts)
             chance = tenant.verifier.probability(row)
             refused = self._refused(asked, entry, similarity, chance, request, tenant)
             return Candidate(entry=entry, similarity=similarity, row=row, chance=chance, refused=refused)
         return None
-
-    def _neighbours(self, asked: Asked, found: Sequence[Match]) -> list[tuple[Entry, float]]:
-        """Live entries of this org and this frame, whatever the store says: it may be wrong, or somebody else's."""
-        now = self._clock()
-        entries = ((self._entries.find(asked.org, match.key), match.score) for match in found)
-        return [
-            (entry, score)
-            for entry, score in entries
-            if entry is not None and entry.frame == asked.frame and entry.expires > now
-        ]
 
     def _refused(
         self, asked: Asked, entry: Entry, similarity: float, chance: float, request: Request, tenant: Tenant
@@ -251,7 +248,7 @@ class SemanticTier:
         config, tasks = self._config, (asked.task, entry.task)
         wishes = self._wanted(asked.org)
         bar = max(self._floor(task, wishes) for task in tasks)
-        bar = max(bar, request.terms.similarity_threshold or 0.0)
+        bar = max(bar, request.terms.similarity_threshold or 0.0, FLOOR if asked.context else 0.0)
         if similarity < bar:
             return "too far"
         least = max(least_chance(task, config.mistake_factor) for task in tasks)
@@ -326,35 +323,21 @@ class SemanticTier:
             frame=asked.frame,
             alias=asked.alias,
             text=asked.text,
-            facts=asked.facts,
+            packed=pack(asked.facts),
             task=asked.task,
             answer=same.answer if same else entry_id,
             completion=completion,
             created=now,
             expires=now + life,
-            record=same.record if same else Record(),
+            record=same.record if same else self._stock.record(asked.org, entry_id),
+            context=asked.context,
         )
-        gone = self._entries.add(entry)
-        self._keeper.add(entry)
-        work = self._parts.upsert(asked.place, entry_id, asked.org.encode())
-        if self._parts.here or self._detach is None:
-            await work
-        else:
-            self._detach(work)
-        await self._erase(gone)
+        await self._stock.keep(entry, asked.place)
 
-    async def _forget(self, entries: Sequence[Entry]) -> int:
-        dropped = [each for each in entries if self._entries.drop(each)]
-        await self._erase(dropped)
-        return len(dropped)
-
-    async def _erase(self, entries: Sequence[Entry]) -> None:
-        namespaces: dict[str, list[str]] = {}
-        for each in entries:
-            self._keeper.drop(each)
-            namespaces.setdefault(each.namespace, []).append(each.entry_id)
-        for namespace, keys in namespaces.items():
-            await self._parts.delete(namespace, keys)
+    def _found_wrong(self, org: str, entry_id: str) -> None:
+        served = self._served.pop((org, entry_id), None)
+        if served is not None:
+            self._audited(org, *served, False, 1.0, "feedback")
 
     def _await_answer(self, key: bytes, outlook: Outlook) -> None:
         self._pending[key] = outlook
@@ -362,7 +345,7 @@ class SemanticTier:
             self._pending.popitem(last=False)
 
     def _hit(self, entry: Entry, similarity: float) -> Hit:
-        self._entries.used(entry)
+        self._stock.used(entry)
         return Hit(
             completion=entry.completion,
             tier=2,
@@ -377,13 +360,16 @@ class SemanticTier:
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
 
     async def _listen(self) -> None:
-        """Forget at once, and for good, what another worker was told to forget."""
+        """Forget at once, and for good, what another worker was told to forget; if it was served here, it was wrong
+        here."""
+        if self._loading:
+            return
         for org, entry_id, moment in self._keeper.heard():
             if entry_id is None:
                 self._cleared[org] = max(moment, self._cleared.get(org, 0.0))
-                await self._forget([each for each in self._entries.of(org) if each.created <= moment])
-            elif (entry := self._entries.find(org, entry_id)) is not None:
-                await self._forget([entry])
+            else:
+                self._found_wrong(org, entry_id)
+            await self._stock.hear(org, entry_id, moment)
 
 
 def _count(record: Record, right: bool) -> None:
