@@ -6,9 +6,11 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 
 log = logging.getLogger(__name__)
+
+_repeated: list[Callable[[], Awaitable[None]]] = []
 
 
 @asynccontextmanager
@@ -23,19 +25,34 @@ async def running(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
             await task
 
 
-def repeated(
+@asynccontextmanager
+async def repeated(
     name: str, act: Callable[[], Awaitable[object]], seconds: float, faults: Counter[str]
-) -> AbstractAsyncContextManager[None]:
+) -> AsyncIterator[None]:
     """Await `act` every so many seconds beside the block. A time that fails is counted in `faults` under `name`, and
     the next one comes all the same."""
+
+    async def once() -> None:
+        try:
+            await act()
+        except Exception as error:  # noqa: BLE001 - nothing waits for it, and the next time may go well
+            faults[name] += 1
+            log.warning("%s failed (%s)", name, type(error).__name__)
 
     async def work() -> None:
         while True:
             await asyncio.sleep(seconds)
-            try:
-                await act()
-            except Exception as error:  # noqa: BLE001 - nothing waits for it, and the next time may go well
-                faults[name] += 1
-                log.warning("%s failed (%s)", name, type(error).__name__)
+            await once()
 
-    return running(work())
+    _repeated.append(once)
+    try:
+        async with running(work()):
+            yield
+    finally:
+        _repeated.remove(once)
+
+
+async def repeat_now() -> None:
+    """Do once what is repeated in this process, for who has moved the clock and cannot wait."""
+    for once in tuple(_repeated):
+        await once()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
@@ -11,6 +10,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from asahi_kernel import clock
+from asahi_kernel.clock import monotonic
 from asahi_kernel.identity import new_id
 from asahi_kernel.settings import Cache
 from asahi_kernel.tiers import CacheRow, TierStats, preview
@@ -44,7 +45,7 @@ class MemoryTier:
     def __init__(
         self,
         settings: Cache,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
         tier: Literal[1, 2, 3] = 1,
         life: Callable[[str], float] | None = None,
     ) -> None:
@@ -120,7 +121,7 @@ class MemoryTier:
 
     async def rows(self, org: str, before: str | None = None) -> AsyncIterator[CacheRow]:
         own = [(entry.entry_id, key) for key, entry in self._entries.items() if entry.org == org]
-        lag = time.time() - self._clock()
+        lag = clock.timestamp() - self._clock()
         for entry_id, key in sorted(own, reverse=True):
             entry = self._entries.get(key)
             if entry is None or entry.entry_id != entry_id or (before is not None and entry_id >= before):

@@ -8,9 +8,10 @@ import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from asahi_kernel import clock
 from asahi_kernel.asking import note_fault
 from asahi_kernel.background import repeated
 from asahi_kernel.errors import ConfigError, Unavailable
@@ -133,7 +134,7 @@ class Leases:
         for (org, request_id), cost in list(self._owed.items()):
             await self._budgets.settle(org, request_id, cost)
             self._owed.pop((org, request_id), None)
-        expired = await self._budgets.expire(datetime.now(UTC))
+        expired = await self._budgets.expire(clock.now())
         self._answered = time.monotonic()
         return expired
 
@@ -168,7 +169,7 @@ class Leases:
         name = f"{ask.budget_id} {ask.window_start.isoformat()}"
         entry = f"s{hashlib.sha256(name.encode()).hexdigest()[:25]}"
         free = Ask(budget_id=ask.budget_id, window_start=ask.window_start, limit=None)
-        await self._budgets.reserve(org, entry, 0, [free], datetime.now(UTC) + timedelta(minutes=1))
+        await self._budgets.reserve(org, entry, 0, [free], clock.now() + timedelta(minutes=1))
         await self._budgets.settle(org, entry, spent)
 
 
