@@ -39,6 +39,7 @@ export function MockBadge() {
   return (
     <Badge tone="warn">
       mock<span className="hidden sm:inline"> traffic</span>
+      <span className="hidden lg:inline">: no vendor is asked, and nothing is paid</span>
     </Badge>
   );
 }

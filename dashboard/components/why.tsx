@@ -10,17 +10,25 @@ import { Copy } from "./copy";
 import { Curl } from "./curl";
 import { Modal } from "./modal";
 import { Empty, Loaded } from "./states";
+import type { Steps } from "./stepper";
 import { Table } from "./table";
 
 /** Why a request was answered as it was, in a drawer; without an id it is closed. */
-export function Why({ id, close }: { id: string | null; close: () => void }) {
+export function Why({ id, close, steps }: { id: string | null; close: () => void; steps?: Steps }) {
   const query = useAnswer<Explained>(
     "/explain/{request_id}",
     { params: { request_id: id ?? "" } },
     { enabled: id !== null, same: ["request_id"] },
   );
   return (
-    <Modal open={id !== null} close={close} title="Why this answer" drawer note={id && <RequestId id={id} />}>
+    <Modal
+      open={id !== null}
+      close={close}
+      title="Why this answer"
+      drawer
+      steps={steps}
+      note={id && <RequestId id={id} />}
+    >
       {id && (
         <Loaded
           query={query}

@@ -10,6 +10,7 @@ import { Inferences } from "@/components/inferences";
 import { Page } from "@/components/page";
 import { RangePicker } from "@/components/rangepicker";
 import { Empty, Loaded } from "@/components/states";
+import { stepsOf } from "@/components/stepper";
 import { Updated } from "@/components/updated";
 import { Why } from "@/components/why";
 import type { Report, Summary } from "@/lib/answers";
@@ -59,7 +60,15 @@ export default function Dashboard() {
           </>
         )}
       </Loaded>
-      <Why id={id} close={() => ask({ id: null })} />
+      <Why
+        id={id}
+        close={() => ask({ id: null })}
+        steps={stepsOf(
+          (summary.data?.data.recent ?? []).map((row) => row.request_id),
+          id,
+          (next) => ask({ id: next }),
+        )}
+      />
     </Page>
   );
 }
@@ -111,7 +120,7 @@ function Content({ found }: { found: Summary }) {
       <div className="grid gap-4 lg:grid-cols-2">
         <Card
           title="Cache hit rate"
-          note={`${share(cache.overall_hit_rate)} of the requests that asked a cache, now over the whole range`}
+          note={`${share(cache.overall_hit_rate)} of the requests that asked a cache, over the whole range`}
         >
           <Lines
             title="Cache hit rate over time"
