@@ -159,12 +159,12 @@ class Leases:
 
     async def _raise(self, org: str, ask: Ask, spent: int) -> None:
         """A counter is raised to that sum. In storage it is a charge with an id of its own: whichever worker is first,
-        it is entered once."""
-        if not spent:
-            return
+        it is entered once, also where it is nothing. Whoever comes later would else charge what the first one's
+        requests have charged themselves."""
         if self._counter is not None:
-            window = Window(budget_id=ask.budget_id, window_start=ask.window_start, spent=spent)
-            await self._counter.raise_spent(org, [window])
+            if spent:
+                window = Window(budget_id=ask.budget_id, window_start=ask.window_start, spent=spent)
+                await self._counter.raise_spent(org, [window])
             return
         name = f"{ask.budget_id} {ask.window_start.isoformat()}"
         entry = f"s{hashlib.sha256(name.encode()).hexdigest()[:25]}"
