@@ -7,11 +7,11 @@ asahi demo --serve
 import sys
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.e2e.test_dashboard import BEHIND, BROWSER, FLAGS, log_in
+from tests.e2e.browsing import BEHIND, browsing, log_in
 
 WIDTHS = (1440, 360)
 #: Pages that show more after a query or a click.
@@ -36,8 +36,7 @@ def shoot(page: Page, path: str, folder: Path) -> None:
 def main(url: str, key: str, folder: str, *wanted: str) -> None:
     """All pages, or those that are named."""
     Path(folder).mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS.split())
+    with browsing() as browser:
         context = browser.new_context(
             base_url=url, viewport={"width": WIDTHS[0], "height": 900}, reduced_motion="reduce"
         )
@@ -53,7 +52,6 @@ def main(url: str, key: str, folder: str, *wanted: str) -> None:
                 path if path in {"inference", "models"} or path.startswith("settings") else f"{path}{query}range=30d"
             )
             shoot(page, ranged, Path(folder))
-        browser.close()
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ export function Modal({
         >
           <div className="mb-4 flex items-start justify-between gap-3">
             <div className="min-w-0">
-              <Dialog.Title className="text-lg font-semibold">{title}</Dialog.Title>
+              <Dialog.Title className="text-lg font-semibold first-letter:uppercase">{title}</Dialog.Title>
               {note && <div className="mt-0.5 text-sm text-muted">{note}</div>}
             </div>
             <div className="flex shrink-0 items-center">

@@ -68,7 +68,7 @@ export function Told({ told }: { told: Explained }) {
   const part = saved !== null && paid?.baseline_cost ? (100 * saved) / paid.baseline_cost : null;
   return (
     <div className="space-y-4 text-sm">
-      <p className="text-base">{told.reason || "No reason was recorded."}</p>
+      <p className="text-base first-letter:uppercase">{told.reason || "No reason was recorded."}</p>
       <dl className="grid grid-cols-2 gap-3 sm:grid-cols-4">
         {[
           ["Mode", told.mode],

@@ -108,7 +108,10 @@ function ByModel({ range, metric }: { range: Range; metric: "cost" | "requests" 
           for (const [name, value] of Object.entries(point.by ?? {}))
             sums.set(name, (sums.get(name) ?? 0) + (value ?? 0));
         }
-        const names = [...sums].sort((one, two) => two[1] - one[1]).map(([name]) => name);
+        const names = [...sums]
+          .filter(([, sum]) => sum)
+          .sort((one, two) => two[1] - one[1])
+          .map(([name]) => name);
         if (!names.length) return <Empty title="No request in this range" />;
         const first = names.slice(0, OTHERS);
         const points = data.map((point) => {

@@ -218,7 +218,7 @@ function Compared({ models, rows }: { models: Model[]; rows: Map<string, ModelRo
       rows={lines}
       id={(line) => line[0]}
       columns={[
-        { name: "", cell: (line) => <span className="text-muted">{line[0]}</span> },
+        { name: "Figure", cell: (line) => <span className="text-muted">{line[0]}</span> },
         ...models.map((model) => ({
           name: model.name,
           right: true,
