@@ -32,7 +32,7 @@ _FOREIGN = ("ASAHI_", "DATABASE_URL", "REDIS_URL", "PORT", "ANTHROPIC_API_KEY", 
     show_default=True,
     help="The demonstration's own data; a folder with other data is refused.",
 )
-@click.option("--semantic", is_flag=True, help="With the semantic cache tier, so that rewordings are hits too.")
+@click.option("--semantic", is_flag=True, help="With the semantic cache tier, which is off by default.")
 @click.option("--again", is_flag=True, help="Make it anew in place of the one that is there.")
 @click.option("--serve", is_flag=True, help="Show it on the dashboard; it is made first where there is none.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="Where --serve listens.")

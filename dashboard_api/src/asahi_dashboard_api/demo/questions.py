@@ -66,6 +66,11 @@ class Questions:
         assert person.desk is not None
         return {**self._desks[person.desk](), "tags": {"desk": person.desk}}
 
+    def answer(self, body: Body) -> str | None:
+        """What is right to answer where several wordings ask the same; None leaves it to the mock."""
+        topic = next((each for each in _TOPICS if body.get("task_type") == "faq" and each in body["prompt"]), None)
+        return None if topic is None else f"Mock answer. On {topic}: {_text_of(topic, 0)}"
+
     def dear(self, model: str) -> Body:
         """What a script asks that was pointed at a dear model by mistake."""
         paper = self._draw.choice(self._papers)

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from asahi_kernel.builtins.mock import MOCK, Mock, MockConfig
+from asahi_kernel.benchmark.standing_in import Standin
+from asahi_kernel.builtins.mock import MOCK, MockConfig
 from asahi_kernel.errors import ProviderError
 from asahi_kernel.factory import Factory
 from asahi_kernel.plugins import Plugins
@@ -47,7 +48,7 @@ class Weathered(Plugins):
         return {**found, "mock": _under(self._weather)} if found.get("mock") is MOCK else found
 
 
-class _Outdoors(Mock):
+class _Outdoors(Standin):
     def __init__(self, config: MockConfig, weather: Weather) -> None:
         super().__init__(config)
         self._weather = weather
