@@ -76,10 +76,11 @@ export default function Dashboard() {
 function OpenAlerts({ found }: { found: Summary }) {
   const open = found.alerts.filter((alert) => alert.state === "active");
   if (!open.length) return null;
+  const worst = open.find((alert) => alert.severity === "critical") ?? open[0];
   return (
     <p className="mb-4 flex flex-wrap items-center gap-2 rounded-xl border border-bad bg-bad-soft px-4 py-3 text-sm text-bad">
       <BellAlertIcon aria-hidden="true" className="size-5 shrink-0" />
-      <span className="min-w-0 flex-1">{open[0]?.message}</span>
+      <span className="min-w-0 flex-1 first-letter:uppercase">{worst?.message}</span>
       <Link href="/alerts/" className="min-h-6 font-medium underline underline-offset-2">
         {open.length === 1 ? "1 open alert" : `${open.length} open alerts`}
       </Link>
