@@ -141,8 +141,7 @@ export default function Landing() {
             <h2 id="start-title" className="text-2xl font-semibold">
               Two lines to begin
             </h2>
-            {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard */}
-            <pre tabIndex={0} className="mt-4 overflow-x-auto rounded-xl border border-line bg-surface p-4 text-sm">
+            <pre className="mt-4 whitespace-pre-wrap break-words rounded-xl border border-line bg-surface p-4 text-sm">
               {
                 'client = OpenAI(base_url="http://localhost:8000/v1", api_key="ask_…")\nclient.chat.completions.create(model="auto", messages=[…])'
               }

@@ -37,7 +37,7 @@ export function Account() {
         <span className="truncate font-medium" title={`Organisation ${me.org_id}, user ${me.user_id ?? "none"}`}>
           {me.org_id}
         </span>
-        <Badge>{me.role}</Badge>
+        <Badge className="max-[400px]:hidden">{me.role}</Badge>
       </span>
       <ThemeButton />
       <Button

@@ -38,7 +38,10 @@ export function Badge({
 export function MockBadge() {
   return (
     <Badge tone="warn">
-      mock<span className="hidden sm:inline"> traffic</span>
+      <span>
+        mock<span className="hidden sm:inline"> traffic</span>
+        <span className="hidden lg:inline">: no vendor is asked, and nothing is paid</span>
+      </span>
     </Badge>
   );
 }

@@ -42,7 +42,9 @@ export function Inferences({
               <span title={row.routing_reason}>
                 {asked && <span className="text-muted">{cut(asked, 24)} → </span>}
                 {cut(row.model_used || "–", 32)}
-                {row.status !== "ok" && <span className="text-bad"> ({row.error ?? row.status})</span>}
+                {row.status !== "ok" && (
+                  <span className="text-bad"> ({(row.error ?? row.status).replaceAll("_", " ")})</span>
+                )}
               </span>
             );
           },

@@ -6,6 +6,7 @@ import { type ReactNode, useRef, useState } from "react";
 import { cn } from "@/lib/cn";
 import { Button } from "./button";
 import { Field, input } from "./field";
+import { Stepper, type Steps } from "./stepper";
 
 /** A window over the page: in its middle, or as a drawer at its right edge. */
 export function Modal({
@@ -14,6 +15,7 @@ export function Modal({
   title,
   note,
   drawer = false,
+  steps,
   children,
 }: {
   open: boolean;
@@ -21,9 +23,13 @@ export function Modal({
   title: ReactNode;
   note?: ReactNode;
   drawer?: boolean;
+  /** Where the rows beside the one that is shown are. */
+  steps?: Steps;
   children: ReactNode;
 }) {
   const opener = useRef<Element | null>(null);
+  const row = useRef<string | null>(null);
+  if (steps?.row) row.current = steps.row;
   return (
     <Dialog.Root open={open} onOpenChange={(next) => !next && close()}>
       <Dialog.Portal>
@@ -35,7 +41,9 @@ export function Modal({
           }}
           onCloseAutoFocus={(event) => {
             event.preventDefault();
-            if (opener.current instanceof HTMLElement) opener.current.focus();
+            const shown = row.current === null ? null : rowOf(row.current);
+            const back = shown ?? opener.current;
+            if (back instanceof HTMLElement) back.focus();
           }}
           className={cn(
             "fixed z-50 overflow-y-auto border border-line bg-card text-ink shadow-xl outline-none",
@@ -46,20 +54,29 @@ export function Modal({
         >
           <div className="mb-4 flex items-start justify-between gap-3">
             <div className="min-w-0">
-              <Dialog.Title className="text-lg font-semibold">{title}</Dialog.Title>
+              <Dialog.Title className="text-lg font-semibold first-letter:uppercase">{title}</Dialog.Title>
               {note && <div className="mt-0.5 text-sm text-muted">{note}</div>}
             </div>
-            <Dialog.Close asChild>
-              <Button kind="quiet" size="icon" aria-label="Close">
-                <XMarkIcon aria-hidden="true" className="size-5" />
-              </Button>
-            </Dialog.Close>
+            <div className="flex shrink-0 items-center">
+              {steps && <Stepper steps={steps} />}
+              <Dialog.Close asChild>
+                <Button kind="quiet" size="icon" aria-label="Close">
+                  <XMarkIcon aria-hidden="true" className="size-5" />
+                </Button>
+              </Dialog.Close>
+            </div>
           </div>
           {children}
         </Dialog.Content>
       </Dialog.Portal>
     </Dialog.Root>
   );
+}
+
+/** The button that opens a row, in the table or in the cards: whichever is seen. */
+function rowOf(id: string): HTMLElement | undefined {
+  const found = document.querySelectorAll<HTMLElement>(`[data-row="${CSS.escape(id)}"]`);
+  return [...found].find((each) => each.offsetParent !== null);
 }
 
 /** Asks before what cannot be undone; with `typed` the reader writes that word first. */

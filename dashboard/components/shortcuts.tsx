@@ -1,6 +1,7 @@
 "use client";
 
 import { useEffect, useRef, useState } from "react";
+import { keysOn, meant, turnKeys } from "@/lib/keys";
 import { useRouter } from "@/lib/nav";
 import { Switch } from "./field";
 import { Modal } from "./modal";
@@ -15,7 +16,6 @@ const PLACES: Record<string, [string, string]> = {
   l: ["/governance/audit/", "Audit log"],
   s: ["/settings/", "Settings"],
 };
-const KEPT = "asahi-shortcuts";
 
 /** Single keys do nothing while one writes, and may be turned off altogether. */
 export function Shortcuts() {
@@ -24,11 +24,7 @@ export function Shortcuts() {
   const going = useRef(0);
   const router = useRouter();
   useEffect(() => {
-    try {
-      setOn(localStorage.getItem(KEPT) !== "off");
-    } catch {
-      // Kept for this page only.
-    }
+    setOn(keysOn());
     const show = () => setHelp(true);
     window.addEventListener("asahi:help", show);
     return () => window.removeEventListener("asahi:help", show);
@@ -36,9 +32,7 @@ export function Shortcuts() {
   useEffect(() => {
     if (!on) return;
     const press = (event: KeyboardEvent) => {
-      const at = event.target as HTMLElement;
-      if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(at.tagName)) return;
-      if (document.querySelector("[role=dialog]")) return;
+      if (!meant(event) || document.querySelector("[role=dialog]")) return;
       const place = PLACES[event.key];
       if (Date.now() - going.current < 1_000 && place) {
         going.current = 0;
@@ -61,11 +55,7 @@ export function Shortcuts() {
   }, [on, router]);
   const turn = (next: boolean) => {
     setOn(next);
-    try {
-      localStorage.setItem(KEPT, next ? "on" : "off");
-    } catch {
-      // Kept for this page only.
-    }
+    turnKeys(next);
   };
   return (
     <Modal open={help} close={() => setHelp(false)} title="Keyboard shortcuts">
@@ -74,6 +64,8 @@ export function Shortcuts() {
           ...Object.entries(PLACES).map(([key, [, name]]) => [`g ${key}`, name]),
           ["/", "Search"],
           ["t", "Range"],
+          ["j", "Next row, in a drawer"],
+          ["k", "Previous row, in a drawer"],
           ["?", "This help"],
           ["Esc", "Close"],
         ].map(([key, name]) => (

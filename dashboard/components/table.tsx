@@ -80,7 +80,11 @@ export function Table<T>({
                     key={column.name}
                     className={cn("px-2 py-2.5 align-top", column.right && "whitespace-nowrap text-right")}
                   >
-                    {at === 0 && open ? <Opener row={row} open={open} cell={column.cell} /> : column.cell(row)}
+                    {at === 0 && open ? (
+                      <Opener row={row} id={id(row)} open={open} cell={column.cell} />
+                    ) : (
+                      column.cell(row)
+                    )}
                   </td>
                 ))}
               </tr>
@@ -95,7 +99,7 @@ export function Table<T>({
             className={cn("rounded-lg border border-line p-3 text-sm", opened === id(row) && "bg-accent-soft")}
           >
             <div className="mb-1 font-medium">
-              {open ? <Opener row={row} open={open} cell={first.cell} /> : first.cell(row)}
+              {open ? <Opener row={row} id={id(row)} open={open} cell={first.cell} /> : first.cell(row)}
             </div>
             <dl className="tabular space-y-1">
               {others
@@ -103,7 +107,7 @@ export function Table<T>({
                 .map((column) => (
                   <div key={column.name} className="flex flex-wrap items-start justify-between gap-x-3">
                     <dt className="text-muted">{column.name}</dt>
-                    <dd className="min-w-0 break-words text-right">{column.cell(row)}</dd>
+                    <dd className="ml-auto min-w-0 break-words text-right">{column.cell(row)}</dd>
                   </div>
                 ))}
             </dl>
@@ -114,10 +118,21 @@ export function Table<T>({
   );
 }
 
-function Opener<T>({ row, open, cell }: { row: T; open: (row: T) => void; cell: (row: T) => ReactNode }) {
+function Opener<T>({
+  row,
+  id,
+  open,
+  cell,
+}: {
+  row: T;
+  id: string;
+  open: (row: T) => void;
+  cell: (row: T) => ReactNode;
+}) {
   return (
     <button
       type="button"
+      data-row={id}
       className="min-h-6 text-left text-accent-ink underline underline-offset-2"
       onClick={() => open(row)}
     >

@@ -16,7 +16,7 @@ export function Updated({ at }: { at: number }) {
   }, []);
   const Icon = paused ? PlayIcon : PauseIcon;
   return (
-    <span className="flex items-center gap-1 text-sm text-muted">
+    <span className="flex basis-full items-center gap-1 text-sm text-muted sm:basis-auto">
       <span className="tabular">{at ? `Updated ${ago(at, Math.max(now, at))}` : "Loading"}</span>
       <Button
         kind="quiet"

@@ -10,17 +10,25 @@ import { Copy } from "./copy";
 import { Curl } from "./curl";
 import { Modal } from "./modal";
 import { Empty, Loaded } from "./states";
+import type { Steps } from "./stepper";
 import { Table } from "./table";
 
 /** Why a request was answered as it was, in a drawer; without an id it is closed. */
-export function Why({ id, close }: { id: string | null; close: () => void }) {
+export function Why({ id, close, steps }: { id: string | null; close: () => void; steps?: Steps }) {
   const query = useAnswer<Explained>(
     "/explain/{request_id}",
     { params: { request_id: id ?? "" } },
     { enabled: id !== null, same: ["request_id"] },
   );
   return (
-    <Modal open={id !== null} close={close} title="Why this answer" drawer note={id && <RequestId id={id} />}>
+    <Modal
+      open={id !== null}
+      close={close}
+      title="Why this answer"
+      drawer
+      steps={steps}
+      note={id && <RequestId id={id} />}
+    >
       {id && (
         <Loaded
           query={query}
@@ -60,7 +68,7 @@ export function Told({ told }: { told: Explained }) {
   const part = saved !== null && paid?.baseline_cost ? (100 * saved) / paid.baseline_cost : null;
   return (
     <div className="space-y-4 text-sm">
-      <p className="text-base">{told.reason || "No reason was recorded."}</p>
+      <p className="text-base first-letter:uppercase">{told.reason || "No reason was recorded."}</p>
       <dl className="grid grid-cols-2 gap-3 sm:grid-cols-4">
         {[
           ["Mode", told.mode],

@@ -1,100 +1,50 @@
 """The dashboard in a browser, against a served gateway: what a person does, and whether everybody could."""
 
-import json
-import os
-import shutil
-import urllib.request
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import suppress
+from urllib.error import HTTPError
 
 import pytest
+from tests.e2e.browsing import (
+    AXE,
+    BEHIND,
+    BOOT,
+    NEEDED,
+    RULES,
+    Api,
+    browsing,
+    fits,
+    log_in,
+    sync_api,
+    visit,
+    watch,
+)
 from tests.e2e.served import gateway
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-ROOT = Path(__file__).parents[2]
-BUILT = ROOT / "dashboard_api/src/asahi_dashboard_api/_ui/index.html"
-AXE = ROOT / "dashboard/node_modules/axe-core/axe.min.js"
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-BROWSER = os.environ.get("ASAHI_TEST_BROWSER") or next((found for name in NAMES if (found := shutil.which(name))), None)
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
-BOOT = "kJ8mQ2vX5zR1nT7wY4bC6dF9gH3pL0sA"
-BEHIND = (
-    "dashboard",
-    "inference",
-    "cache",
-    "models",
-    "alerts",
-    "analytics",
-    "analytics/cost",
-    "analytics/trends",
-    "analytics/forecast",
-    "governance/audit",
-    "governance/keys",
-    "governance/policies",
-    "settings",
-)
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-#: Where there is no profile the gateway says 404, which is an answer here.
-EXPECTED = "/governance/compliance/"
-
-pytestmark = [
-    pytest.mark.skipif(BROWSER is None, reason="there is no Chromium on this machine"),
-    pytest.mark.skipif(not BUILT.exists(), reason="the pages are not built: make dashboard"),
-]
-
-
-class Api:
-    """The gateway, asked by key and not by browser."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def __call__(self, method: str, path: str, body: dict | None = None) -> dict:
-        headers = {"authorization": f"Bearer {BOOT}", "content-type": "application/json"}
-        data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(urllib.request.Request(self.url + path, data, headers, method=method)) as answer:
-            return json.loads(answer.read() or b"{}")
+pytestmark = NEEDED
 
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    tree = {"auth": {"type": "keys", "failed_per_minute": 1_000}, "providers": {"mock": {}}}
+    """One call fails, so that there is an alert."""
+    tree = {
+        "auth": {"type": "keys", "failed_per_minute": 1_000},
+        "providers": {"mock": {"faults": [{"call": 3, "status": 422}]}},
+        "services": {"alerts": {"interval_s": 1}},
+    }
     with gateway(tmp_path_factory.mktemp("dashboard"), tree, ASAHI_BOOTSTRAP_ADMIN_KEY=BOOT) as served:
         found = Api(served.url)
-        for number in range(12):
-            found("POST", "/infer", {"prompt": f"What is number {number % 8}?", "routing_mode": "autopilot"})
+        for number in range(24):
+            with suppress(HTTPError):
+                found("POST", "/infer", {"prompt": f"What is number {number % 8}?", "routing_mode": "autopilot"})
         yield found
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[sync_api.Browser]:
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS.split())
+    with browsing() as opened:
         yield opened
-        opened.close()
-
-
-@contextmanager
-def visit(browser: sync_api.Browser, api: Api, key: str = BOOT) -> Iterator[sync_api.Page]:
-    """A page after the login."""
-    context = browser.new_context(base_url=api.url, viewport={"width": 1440, "height": 900}, reduced_motion="reduce")
-    context.set_default_timeout(10_000)
-    page = context.new_page()
-    log_in(page, key)
-    page.wait_for_url("**/dashboard/**")
-    yield page
-    context.close()
-
-
-def log_in(page: sync_api.Page, key: str, path: str = "/login/") -> None:
-    page.goto(path)
-    page.get_by_label("API key", exact=True).fill(key)
-    page.get_by_role("button", name="Log in").click()
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +94,54 @@ class TestWork:
         admin.keyboard.press("Escape")
         sync_api.expect(drawer).to_be_hidden()
 
+    @pytest.mark.parametrize("mode", ["guided", "explicit"])
+    def test_the_other_modes_answer_too(self, admin, mode):
+        admin.goto("/inference/")
+        admin.get_by_role("radio", name=mode).check()
+        if mode == "explicit":
+            admin.get_by_label("Model", exact=True).select_option("claude-3-5-haiku")
+        admin.get_by_label("Prompt", exact=True).fill(f"How long is a {mode} walk around the harbour?")
+        admin.get_by_role("button", name="Run").click()
+        sync_api.expect(admin.get_by_text("Mock answer of").first).to_be_visible()
+        sync_api.expect(admin.get_by_text(re.compile(f"^{mode}.*: How long"))).to_be_visible()
+
+    def test_a_drawer_goes_through_its_rows_by_the_keyboard(self, admin):
+        admin.goto("/dashboard/")
+        openers = admin.locator("tbody [data-row]")
+        openers.first.click()
+        drawer = admin.get_by_role("dialog", name="Why this answer")
+        sync_api.expect(drawer.get_by_role("button", name="Previous")).to_be_disabled()
+        ids = [each.get_attribute("data-row") for each in openers.all()]
+        for key, at in (("j", 1), ("j", 2), ("k", 1)):
+            admin.keyboard.press(key)
+            admin.wait_for_url(f"**/dashboard/?id={ids[at]}")
+            sync_api.expect(drawer.get_by_text(ids[at])).to_be_visible()
+            row = admin.locator("tr", has=admin.locator(f"[data-row='{ids[at]}']"))
+            sync_api.expect(row).to_have_class(re.compile("bg-accent-soft"))
+        admin.keyboard.press("Escape")
+        sync_api.expect(admin.locator(f"[data-row='{ids[1]}']").first).to_be_focused()
+        assert "id=" not in admin.url
+
+    def test_the_chain_is_verified_an_alert_acknowledged_and_the_cache_cleared(self, admin, api):
+        admin.goto("/governance/audit/")
+        with admin.expect_response("**/governance/audit/verify"):
+            admin.get_by_role("button", name="Verify now").click()
+        sync_api.expect(admin.get_by_text("Chain intact:")).to_be_visible()
+        admin.goto("/alerts/")
+        alert = admin.get_by_role("listitem").filter(has_text="requests of the last hour failed")
+        alert.get_by_role("button", name="Acknowledge").click()
+        sync_api.expect(alert.get_by_text("acknowledged").last).to_be_visible()
+        (told,) = [each for each in api("GET", "/analytics/anomalies?state=all")["data"] if each["acknowledged_at"]]
+        assert told["anomaly_type"] == "error_rate"
+        assert api("GET", "/cache/entries")["entries"]
+        admin.goto("/cache/")
+        admin.get_by_role("button", name="Clear all").click()
+        confirm = admin.get_by_role("dialog", name="Clear every cache")
+        confirm.get_by_label("Type clear").fill("clear")
+        confirm.get_by_role("button", name="Clear all").click()
+        sync_api.expect(confirm).to_be_hidden()
+        assert api("GET", "/cache/entries")["entries"] == []
+
     def test_a_key_is_shown_once_and_revoked_by_its_name(self, admin, api):
         admin.goto("/governance/keys/")
         admin.get_by_role("button", name="Create key").click()
@@ -159,6 +157,14 @@ class TestWork:
         shown.get_by_role("button", name="Close").last.click()
         sync_api.expect(admin.get_by_role("cell", name="ci-prod", exact=True)).to_be_visible()
         assert secret not in admin.content()
+        admin.get_by_role("button", name="Rotate ci-prod").click()
+        rotate = admin.get_by_role("dialog", name="Rotate ci-prod")
+        rotate.get_by_label("The old key lives on for").select_option("not at all")
+        rotate.get_by_role("button", name="Rotate").click()
+        assert shown.get_by_label("Key", exact=True).input_value() not in {"", secret}
+        shown.get_by_label("I have stored it").check()
+        shown.get_by_role("button", name="Close").last.click()
+        sync_api.expect(admin.get_by_text("expired", exact=True).first).to_be_visible()
         admin.get_by_role("button", name="Revoke ci-prod").click()
         confirm = admin.get_by_role("dialog", name="Revoke ci-prod")
         sync_api.expect(confirm.get_by_role("button", name="Revoke")).to_be_disabled()
@@ -166,9 +172,9 @@ class TestWork:
         confirm.get_by_role("button", name="Revoke").click()
         sync_api.expect(admin.get_by_text("Revoked", exact=True)).to_be_visible()
         sync_api.expect(confirm).to_be_hidden()
-        sync_api.expect(admin.get_by_role("cell", name="ci-prod", exact=True)).to_be_hidden()
-        (row,) = [each for each in api("GET", "/governance/api-keys?include_revoked=true")["keys"] if each["name"]]
-        assert (row["name"], row["revoked"]) == ("ci-prod", True)
+        sync_api.expect(admin.get_by_role("button", name="Revoke ci-prod")).to_be_hidden()
+        new, old = [each for each in api("GET", "/governance/api-keys?include_revoked=true")["keys"] if each["name"]]
+        assert (new["name"], new["revoked"], new["rotated_from"]) == ("ci-prod", True, old["key_id"])
 
     def test_a_policy_that_somebody_saved_meanwhile_is_not_overwritten(self, admin, api):
         admin.goto("/governance/policies/")
@@ -228,6 +234,10 @@ class TestWork:
             page.goto("/governance/policies/")
             sync_api.expect(page.get_by_label("Dollars a day")).to_be_disabled()
             sync_api.expect(page.get_by_role("button", name="Review")).to_have_count(0)
+            for path, changing in (("cache", "Clear all"), ("settings", "Save"), ("alerts", "Acknowledge")):
+                page.goto(f"/{path}/")
+                sync_api.expect(page.get_by_text("Loading", exact=True)).to_have_count(0)
+                sync_api.expect(page.get_by_role("button", name=changing)).to_have_count(0)
             page.goto("/governance/audit/")
             sync_api.expect(page.get_by_text("Your key does not open this").first).to_be_visible()
             page.goto("/governance/keys/")
@@ -272,11 +282,10 @@ class TestEverybody:
                     wrong.append(f"{path} scrolls sideways at {width}")
                 for theme in ("light", "dark"):
                     admin.evaluate("dark => document.documentElement.classList.toggle('dark', dark)", theme == "dark")
-                    rules = RULES if theme == "light" else ["color-contrast"]
                     found = admin.evaluate(
                         "rules => axe.run({runOnly: rules}).then(told => told.violations.map(each => each.id + ' ' + "
                         "each.nodes.map(node => node.target.join(' ')).join(', ')))",
-                        rules,
+                        RULES,
                     )
                     wrong += [f"{path} {width} {theme}: {each}" for each in found]
             admin.set_viewport_size({"width": 1440, "height": 900})
@@ -316,33 +325,3 @@ class TestEverybody:
         admin.evaluate("document.activeElement.blur()")
         admin.keyboard.press("?")
         sync_api.expect(admin.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
-
-
-def fits(page: sync_api.Page) -> bool:
-    """Whether nothing is wider than the window, once charts have found their size."""
-    for _ in range(30):
-        if page.evaluate("document.documentElement.scrollWidth <= innerWidth"):
-            return True
-        page.wait_for_timeout(100)
-    return False
-
-
-def watch(page: sync_api.Page, api: Api, wrong: list[str]) -> None:
-    """Write down what a page may not do."""
-
-    def asked(request: sync_api.Request) -> None:
-        if not request.url.startswith((api.url, "data:", "blob:")):
-            wrong.append(f"another host was asked: {request.url}")
-
-    def answered(answer: sync_api.Response) -> None:
-        if answer.status >= 400 and EXPECTED not in answer.url and not answer.url.endswith("/nowhere/"):
-            wrong.append(f"{answer.status} {answer.url}")
-
-    def said(message: sync_api.ConsoleMessage) -> None:
-        if message.type in {"error", "warning"} and not message.text.startswith("Failed to load resource"):
-            wrong.append(f"{page.url}: {message.text}")
-
-    page.on("request", asked)
-    page.on("response", answered)
-    page.on("console", said)
-    page.on("pageerror", lambda error: wrong.append(f"{page.url}: {error}"))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
+from asahi_kernel import clock
 from asahi_kernel.identity import new_id
 from asahi_kernel.repositories import Governing
 from asahi_kernel.repositories.judgements import Alert
@@ -41,7 +41,7 @@ def alert(
         severity=severity,
         metric_name=metric,
         message=message,
-        detected_at=datetime.now(UTC),
+        detected_at=clock.now(),
         current_value=current,
         expected_value=expected,
         deviation_pct=deviation,
@@ -62,7 +62,7 @@ async def _resolve(gateway: Gateway, org: str, metric: str) -> None:
         async with asyncio.timeout(_STORAGE_S):
             alerts = gateway.storage.repositories.alerts
             if (found := await alerts.open_of(org, metric)) is not None:
-                await alerts.resolve(org, found.alert_id, datetime.now(UTC))
+                await alerts.resolve(org, found.alert_id, clock.now())
     except Exception as error:  # noqa: BLE001 - it stays open until somebody looks
         gateway.faults["alerts.storage"] += 1
         log.warning("an alert could not be resolved (%s)", type(error).__name__)

@@ -7,11 +7,11 @@ import logging
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
+from asahi_kernel import clock
 from asahi_kernel.background import running
 from asahi_kernel.errors import Unavailable, Unstorable
 from asahi_kernel.identity import new_id
@@ -53,7 +53,7 @@ def entry_of(
     """An entry of the org's log that is not linked yet; `org` is the org it is done to, else the actor's own."""
     return AuditEntry(
         entry_id=new_id(),
-        timestamp=datetime.now(UTC),
+        timestamp=clock.now(),
         org_id=org or actor.org,
         user_id=actor.user,
         action=action,

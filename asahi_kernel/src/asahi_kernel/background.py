@@ -6,11 +6,13 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 
 from asahi_kernel.lines import CHANGE
 
 log = logging.getLogger(__name__)
+
+_repeated: list[Callable[[], Awaitable[None]]] = []
 
 
 @asynccontextmanager
@@ -25,26 +27,43 @@ async def running(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
             await task
 
 
-def repeated(
+@asynccontextmanager
+async def repeated(
     name: str, act: Callable[[], Awaitable[object]], seconds: float, faults: Counter[str]
-) -> AbstractAsyncContextManager[None]:
+) -> AsyncIterator[None]:
     """Await `act` every so many seconds beside the block. A time that fails is counted in `faults` under `name`, and
     the next one comes all the same; the log has the first that fails, and the first that goes well again."""
 
+    failing = False
+
+    async def once() -> None:
+        nonlocal failing
+        try:
+            await act()
+        except Exception as error:  # noqa: BLE001 - nothing waits for it, and the next time may go well
+            faults[name] += 1
+            if not failing:
+                log.warning("%s failed (%s)", name, type(error).__name__, extra=CHANGE)
+            failing = True
+        else:
+            if failing:
+                log.warning("%s works again", name, extra=CHANGE)
+            failing = False
+
     async def work() -> None:
-        failing = False
         while True:
             await asyncio.sleep(seconds)
-            try:
-                await act()
-            except Exception as error:  # noqa: BLE001 - nothing waits for it, and the next time may go well
-                faults[name] += 1
-                if not failing:
-                    log.warning("%s failed (%s)", name, type(error).__name__, extra=CHANGE)
-                failing = True
-            else:
-                if failing:
-                    log.warning("%s works again", name, extra=CHANGE)
-                failing = False
+            await once()
 
-    return running(work())
+    _repeated.append(once)
+    try:
+        async with running(work()):
+            yield
+    finally:
+        _repeated.remove(once)
+
+
+async def repeat_now() -> None:
+    """Do once what is repeated in this process, for who has moved the clock and cannot wait."""
+    for once in tuple(_repeated):
+        await once()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -11,6 +10,7 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct
 
+from asahi_kernel.clock import monotonic
 from asahi_kernel.errors import Unavailable
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ class Believed(Generic[T]):
         what: str,
         faults: Counter[str],
         name: str,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._ask = look
         self._what = what

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import random
-import time
 from datetime import datetime
+
+from asahi_kernel import clock
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _SHIFTS = tuple(range(120, -1, -10))
@@ -18,7 +19,7 @@ _random_bits = random.Random(os.urandom(32)).getrandbits
 
 def new_id() -> str:
     """A fresh ULID (github.com/ulid/spec): 48 bits of milliseconds, 80 random bits, Crockford's base 32."""
-    value = (time.time_ns() // 1_000_000) << 80 | _random_bits(80)
+    value = int(clock.timestamp() * 1_000) << 80 | _random_bits(80)
     return "".join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS])
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import heapq
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
+from asahi_kernel import clock
 from asahi_kernel.asking import note_fault
 from asahi_kernel.choice import TECHNIQUES
 from asahi_kernel.clearing import chosen
@@ -104,7 +104,7 @@ def show(gateway: Gateway, row: CacheRow, view: View) -> dict[str, Any]:
         "cost_saved": dollars(_worth(gateway, row)) if view.money else None,
     }
     if row.expires_at is not None:
-        told["ttl_left_s"] = max(0.0, round((row.expires_at - datetime.now(UTC)).total_seconds(), 3))
+        told["ttl_left_s"] = max(0.0, round((row.expires_at - clock.now()).total_seconds(), 3))
     if view.prompts:
         told["query"] = row.query
     if view.response:

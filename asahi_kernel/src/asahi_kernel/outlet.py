@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable
 
+from asahi_kernel.clock import monotonic
 from asahi_kernel.protocols import Provider, StreamingProvider
 from asahi_kernel.resilience.breaker import Breaker
 from asahi_kernel.settings import BreakerSettings
@@ -26,7 +26,7 @@ class Outlet:
         provider: Provider,
         settings: BreakerSettings | None = None,
         weight: float = 1.0,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self.name = name
         self.provider = provider

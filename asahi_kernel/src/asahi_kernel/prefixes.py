@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
+
+from asahi_kernel.clock import monotonic
 
 if TYPE_CHECKING:
     from asahi_kernel.types import Request
@@ -34,9 +35,7 @@ class Recent(Generic[T]):
     """What is known of keys, per org, for so many seconds after it was last put. The org that was quiet for longest and
     the key that was put longest ago are forgotten first, so no org can push out another's keys with its own."""
 
-    def __init__(
-        self, kept_s: float, *, most: int, orgs: int = 256, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, kept_s: float, *, most: int, orgs: int = 256, clock: Callable[[], float] = monotonic) -> None:
         self._kept_s = kept_s
         self._most = most
         self._orgs = orgs

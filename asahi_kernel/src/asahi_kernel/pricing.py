@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from asahi_kernel import clock
 from asahi_kernel.money import Prices, per_million
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def look_up(
             _, info = snapshot.find_provider_model(model, None, provider_id, url)
         except LookupError:
             continue
-        return convert(info.get_prices(at or datetime.now(UTC)), embeds=embeds)
+        return convert(info.get_prices(at or clock.now()), embeds=embeds)
     return None
 
 
@@ -66,7 +67,7 @@ def price_version(prices: Iterable[tuple[str, Prices | None]], on: date | None =
     """Content hash and date of a set of prices by model name: equal sets of one day have equal versions."""
     body = [(name, msgspec.to_builtins(each)) for name, each in sorted(prices, key=lambda pair: pair[0])]
     digest = hashlib.sha256(msgspec.json.encode(body)).hexdigest()[:12]
-    return f"{digest}-{(on or datetime.now(UTC).date()).isoformat()}"
+    return f"{digest}-{(on or clock.now().date()).isoformat()}"
 
 
 def source() -> str:

@@ -6,12 +6,12 @@ reading it. A beginning is marked once an org has sent it twice within the time 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from asahi_kernel.clock import monotonic
 from asahi_kernel.money import count_tokens
 from asahi_kernel.prefixes import Recent, digests, extended
 from asahi_kernel.types import Place
@@ -36,7 +36,7 @@ class _Prefix(Struct, frozen=True):
 class PromptCache:
     """What each org has sent to which model lately. Holds digests only, bounded for each org."""
 
-    def __init__(self, settings: PromptCacheSettings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, settings: PromptCacheSettings, clock: Callable[[], float] = monotonic) -> None:
         self._settings = settings
         self._clock = clock
         self._seen: dict[float, Recent[int]] = {}

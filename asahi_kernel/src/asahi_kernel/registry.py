@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 
 import msgspec
 
-from asahi_kernel import pricing
+from asahi_kernel import clock, pricing
 from asahi_kernel.config import near
 from asahi_kernel.errors import ConfigError, Invalid
 from asahi_kernel.ledger import Book
@@ -140,7 +139,7 @@ class Registry:
         """The prices in force, as the ledger is verified by."""
         return Book(
             version=self.models[0].price_version if self.models else "none",
-            effective_from=datetime.now(UTC).date().isoformat(),
+            effective_from=clock.now().date().isoformat(),
             source=", ".join(sorted({model.price_source for model in self.models})),
             prices={model.name: model.prices for model in self.models if model.prices is not None},
         )

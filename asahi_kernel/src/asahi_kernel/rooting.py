@@ -6,12 +6,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from msgspec import Struct
 
+from asahi_kernel import clock
 from asahi_kernel.errors import ConfigError
 from asahi_kernel.repositories import Governing
 from asahi_kernel.repositories.work import DataKey
@@ -110,7 +110,7 @@ async def _root_of(vault: Vault, storage: Governing) -> bytes:
     found = await keys.get("", ROOT)
     if found is None:
         wrapped = vault.seal("", "data_keys", "wrapped_key", ROOT, vault.root)
-        now = datetime.now(UTC)
+        now = clock.now()
         made = DataKey(subject=ROOT, org_id="", key_version=1, kek_id=vault.key_id, created_at=now, wrapped_key=wrapped)
         await keys.save(made)
         found = await keys.get("", ROOT)

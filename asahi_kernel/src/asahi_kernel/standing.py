@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from msgspec import Struct
 
 from asahi_kernel import preferences
 from asahi_kernel.believing import Believed
+from asahi_kernel.clock import monotonic
 from asahi_kernel.money import nano
 from asahi_kernel.preferences import Preferences, TaskNeed
 from asahi_kernel.repositories import Governing
@@ -70,7 +70,7 @@ class Standings(Believed[Standing]):
         storage: object,
         default: DefaultPolicy,
         faults: Counter[str] | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._repositories = storage.repositories if isinstance(storage, Governing) else None
         self._default = default

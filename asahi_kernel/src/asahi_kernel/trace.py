@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from asahi_kernel import clock
 from asahi_kernel.allowances import Counted, Left
 from asahi_kernel.answer import StepNote
 from asahi_kernel.identity import new_id
@@ -74,7 +74,7 @@ class Trace:
         self.request_id = request_id or new_id()
         self.parent = parent
         self.route = route
-        self.timestamp = datetime.now(UTC)
+        self.timestamp = clock.now()
         self.started = self._mark = time.perf_counter()
         self.key = b""
         self.model = ""

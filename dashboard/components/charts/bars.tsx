@@ -11,10 +11,12 @@ export interface BarsProps {
   format: (value: number | null | undefined) => string;
   /** The axis has names, and no moments. */
   named?: boolean;
+  /** Where the axis ends, unless the figures say. */
+  most?: number;
 }
 
 /** Amounts on top of one another, over time or by name. */
-export default function Bars({ title, data, series, format, named = false }: BarsProps) {
+export default function Bars({ title, data, series, format, named = false, most }: BarsProps) {
   const tick = ticker(data.map((datum) => String(datum.at)));
   const full = (at: string) => (named ? at : time(at));
   return (
@@ -29,7 +31,12 @@ export default function Bars({ title, data, series, format, named = false }: Bar
             <CartesianGrid stroke="var(--line)" vertical={named} horizontal={!named} />
             {named ? (
               <>
-                <XAxis type="number" {...AXIS} tickFormatter={(value: number) => format(value)} />
+                <XAxis
+                  type="number"
+                  {...AXIS}
+                  domain={[0, most ?? "auto"]}
+                  tickFormatter={(value: number) => format(value)}
+                />
                 <YAxis
                   type="category"
                   dataKey="at"

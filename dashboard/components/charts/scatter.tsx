@@ -20,7 +20,15 @@ export default function Dots({ title, data }: DotsProps) {
           <ScatterChart margin={{ top: 16, right: 24, bottom: 4, left: 0 }}>
             <CartesianGrid stroke="var(--line)" />
             <XAxis type="number" dataKey="cost" name="Cost" {...AXIS} tickFormatter={(value: number) => money(value)} />
-            <YAxis type="number" dataKey="quality" name="Quality" {...AXIS} width={40} domain={[0, 5]} />
+            <YAxis
+              type="number"
+              dataKey="quality"
+              name="Quality"
+              {...AXIS}
+              width={40}
+              domain={[0, 5]}
+              ticks={[0, 1, 2, 3, 4, 5]}
+            />
             <Tooltip
               {...TOOLTIP}
               formatter={(value, name) => [name === "Cost" ? money(Number(value)) : quality(Number(value)), name]}

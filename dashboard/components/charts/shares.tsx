@@ -14,7 +14,7 @@ export default function Shares({ title, data }: SharesProps) {
   const total = data.reduce((sum, each) => sum + each.value, 0);
   return (
     <figure aria-label={title} className="flex flex-col items-center gap-4 sm:flex-row">
-      <div className="h-52 w-full sm:w-2/5">
+      <div className="h-52 w-full sm:w-1/3">
         <ResponsiveContainer width="100%" height="100%">
           <PieChart>
             <Pie
@@ -34,12 +34,12 @@ export default function Shares({ title, data }: SharesProps) {
           </PieChart>
         </ResponsiveContainer>
       </div>
-      <table className="tabular w-full text-sm sm:w-3/5">
+      <table className="tabular w-full text-sm sm:w-2/3">
         <caption className="sr-only">{title}</caption>
         <tbody>
           {data.map((each, at) => (
             <tr key={each.name}>
-              <th scope="row" className="break-words py-1 text-left font-normal" title={each.name}>
+              <th scope="row" className="py-1 pl-5 -indent-5 break-words text-left font-normal" title={each.name}>
                 <span
                   aria-hidden="true"
                   className="mr-2 inline-block size-3 rounded-sm"

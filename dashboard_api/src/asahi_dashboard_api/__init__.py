@@ -10,6 +10,8 @@ from asahi_dashboard_api.config import DashboardConfig
 from asahi_kernel import Factory, hookimpl
 
 if TYPE_CHECKING:
+    from click import Group
+
     from asahi_kernel.gateway import Gateway
 
 
@@ -17,6 +19,13 @@ if TYPE_CHECKING:
 def register_services() -> Iterable[Factory[None, Any]]:
     """It runs wherever this package is installed."""
     return (Factory("dashboard", DashboardConfig, open_dashboard),)
+
+
+@hookimpl
+def register_commands(cli: Group) -> None:
+    from asahi_dashboard_api.demo.command import demo
+
+    cli.add_command(demo)
 
 
 @asynccontextmanager

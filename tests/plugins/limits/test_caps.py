@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tests.kernel.kit import ask as ask_model
 from tests.kernel.kit import gateway_of
-from tests.plugins.limits.kit import DOLLAR, allot, limited
+from tests.plugins.limits.kit import DOLLAR, allot, limited, rule
 from tests.plugins.redis.kit import fresh
 
 from asahi_kernel.errors import Exhausted, Unavailable
 from asahi_kernel.repositories.budgets import Ask
 from asahi_kernel.testing import ASK, HERE
+from asahi_kernel.types import Message, Request
 from asahi_limits.calendar import start_of
 from asahi_limits.leasing import leases_of
 
@@ -153,3 +156,35 @@ async def test_while_storage_is_away_a_worker_has_a_slice_of_the_limit_which_is_
         ask = Ask(budget_id=kept.budget_id, window_start=start_of("day", datetime.now(UTC)), limit=None)
         (window,) = await leases.windows("here", [ask])
         assert (window.spent, window.held) == (3 * DOLLAR + DOLLAR // 10, 0)
+
+
+@pytest.mark.parametrize("place", ["sqlite", "postgres", "redis"])
+async def test_a_gateway_that_starts_again_charges_the_day_only_once(
+    place: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """What the first run charged stands in the books too: the second one must not add it as if nobody had."""
+    tree = tree_of(place, request, tmp_path)
+    tree["governance"]["policies"] = ["quota", "budget"]
+    for run in (1, 2, 3):
+        async with gateway_of(tree) as gateway:
+            await rule(gateway, max_requests_per_day=4_000)
+            kept = await allot(gateway, DOLLAR)
+            for number in range(run, run + 2):
+                await ask_model(gateway, question(f"{run} {number}"))
+            await gateway.journal.flush()
+            totals = await gateway.storage.events.totals("here", None)
+            start = start_of("day", datetime.now(UTC))
+            budgets = await gateway.storage.budgets.of_org("here")
+            asks = [Ask(budget_id=each.budget_id, window_start=start, limit=None) for each in budgets]
+            windows = {each.budget_id: each.spent for each in await leases_of(gateway).windows("here", asks)}
+        assert windows[kept.budget_id] == totals.cost > 0
+        assert totals.requests == 2 * run
+        # A quota is taken in bundles of 20, and what a run had not used of its last is lost.
+        assert windows.get(QUOTA, 0) in {0, 20 * run}
+
+
+QUOTA = f"q-{hashlib.sha256(b'here').hexdigest()[:24]}"
+
+
+def question(text: str) -> Request:
+    return Request(messages=(Message("user", text),))

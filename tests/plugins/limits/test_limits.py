@@ -11,13 +11,12 @@ from tests.kernel.kit import ask, events_of, faults
 from tests.plugins.limits.kit import DOLLAR, allot, limited, rule
 
 import asahi_limits
+from asahi_kernel import clock
 from asahi_kernel.errors import Exhausted, NoRoute, ProviderFailed, Unavailable
 from asahi_kernel.repositories.budgets import Ask
 from asahi_kernel.repositories.people import Tenant
 from asahi_kernel.testing import ASK, HERE, THERE, PolicyContract
 from asahi_kernel.types import Completion, Message, Request, Usage
-from asahi_limits import budget as budget_module
-from asahi_limits import quota as quota_module
 from asahi_limits.calendar import end_of, start_of
 from asahi_limits.leasing import leases_of
 
@@ -26,6 +25,12 @@ RATE, QUOTA, BUDGET = asahi_limits.register_policies()
 ANN = msgspec.structs.replace(HERE, key_id="k1")
 BOB = msgspec.structs.replace(HERE, user="bob", key_id="k2")
 PRICED = [{"name": "m", "provider": "one", "cost_per_1k_input_tokens": 1.0, "cost_per_1k_output_tokens": 1.0}]
+
+
+@pytest.fixture
+def moving():
+    with clock.moving():
+        yield
 
 
 class TestRate(PolicyContract):
@@ -163,22 +168,13 @@ async def test_a_large_quota_is_met_exactly_though_it_is_taken_in_bundles():
         assert {type(each) for each in got} == {Request, Exhausted}
 
 
-async def test_the_next_day_has_a_quota_of_its_own(monkeypatch):
+async def test_the_next_day_has_a_quota_of_its_own(moving):
     async with limited("quota", policy={"max_requests_per_day": 1}) as gateway:
         await ask(gateway)
         with pytest.raises(Exhausted):
             await ask(gateway)
-        monkeypatch.setattr(quota_module, "datetime", shifted(timedelta(days=1)))
+        clock.move(clock.now() + timedelta(days=1))
         await ask(gateway)
-
-
-def shifted(by):
-    class Later(datetime):
-        @classmethod
-        def now(cls, zone=None):
-            return datetime.now(zone) + by
-
-    return Later
 
 
 async def test_a_request_that_does_not_fit_is_refused_and_told_why():
@@ -293,7 +289,7 @@ async def test_a_window_that_is_met_late_starts_from_the_books():
         assert window.spent == 2 * 20 * DOLLAR // 1_000
 
 
-async def test_a_reset_gives_nothing_away(monkeypatch):
+async def test_a_reset_gives_nothing_away(moving):
     """BU-4, A14: requests on both sides of midnight; each window keeps its cap."""
     async with limited("budget", **costly(One())) as gateway:
         kept = await allot(gateway, DOLLAR)
@@ -301,7 +297,7 @@ async def test_a_reset_gives_nothing_away(monkeypatch):
         await policy.admit(ASK, HERE)
         days = []
         for offset in (timedelta(0), timedelta(days=1)):
-            monkeypatch.setattr(budget_module, "datetime", shifted(offset))
+            clock.move(clock.now() + offset)
             ids = [f"{offset.days}-{number}" for number in range(250)]
             got = await asyncio.gather(
                 *[policy.reserve(each, HERE, DOLLAR // 10) for each in ids], return_exceptions=True

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from litestar import Request, post
 from msgspec import Meta, Struct
 
+from asahi_kernel import clock
 from asahi_kernel.api.access import principal_of
 from asahi_kernel.api.stored import stored
 from asahi_kernel.errors import AsahiError, Invalid, NotFound, UnsupportedMediaType
@@ -90,7 +90,7 @@ async def keep(gateway: Gateway, principal: Principal, given: Feedback) -> None:
             org_id=principal.org,
             request_id=given.request_id,
             user_id=principal.user,
-            timestamp=datetime.now(UTC),
+            timestamp=clock.now(),
             rating=given.rating,
             thumb=given.thumb,
             cache_wrong=given.cache_wrong,
@@ -135,7 +135,7 @@ async def teach(gateway: Gateway, event: Event, principal: Principal, quality: f
         task=event.task_type,
         difficulty=event.difficulty,
         quality=quality,
-        timestamp=datetime.now(UTC),
+        timestamp=clock.now(),
     )
     for learner in gateway.learners:
         try:

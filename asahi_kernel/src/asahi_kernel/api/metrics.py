@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from litestar import Request, Response, get
 from litestar.params import FromQuery
 
+from asahi_kernel import clock
 from asahi_kernel.api.access import principal_of
 from asahi_kernel.api.scraping import exposed, form_of, may_scrape, scraped
 from asahi_kernel.api.stored import stored
@@ -52,7 +53,7 @@ def since_of(period: str) -> datetime | None:
     """When a period began; None for all time. Raises `Invalid`."""
     if period != "all" and period not in PERIODS:
         raise Invalid(f"period must be one of: {', '.join(PERIODS)}, all", param="period")
-    return None if period == "all" else datetime.now(UTC) - PERIODS[period]
+    return None if period == "all" else clock.now() - PERIODS[period]
 
 
 async def held(gateway: Gateway, org: str) -> int:

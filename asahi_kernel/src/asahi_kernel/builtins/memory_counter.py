@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from asahi_kernel.builtins.memory_leases import MemoryLeases
+from asahi_kernel.clock import monotonic, now
 from asahi_kernel.repositories.budgets import Ask, Settlement, Window
 from asahi_kernel.types import Allowance
 
@@ -43,8 +43,8 @@ class MemoryCounter:
 
     def __init__(
         self,
-        clock: Callable[[], float] = time.monotonic,
-        today: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = monotonic,
+        today: Callable[[], datetime] = now,
     ) -> None:
         self._clock = clock
         self._today = today

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 
+from asahi_kernel.clock import monotonic
 from asahi_kernel.records import Claim, Kept
 
 _DAY_S = 86_400.0
@@ -19,7 +19,7 @@ class MemoryIdempotency:
     that one would be paid for twice.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._kept: OrderedDict[tuple[str, str, str], tuple[float, Kept, str]] = OrderedDict()
         self._bytes: dict[str, int] = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
+from asahi_kernel import clock
+from asahi_kernel.clock import monotonic
 from asahi_kernel.identity import new_id
 from asahi_kernel.settings import Cache
 from asahi_kernel.tiers import CacheRow, TierStats, newest, preview
@@ -59,7 +60,7 @@ class MemoryTier:
     def __init__(
         self,
         settings: Cache,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
         tier: Literal[1, 2, 3] = 1,
         life: Callable[[str], float] | None = None,
         room: Room | None = None,
@@ -151,7 +152,7 @@ class MemoryTier:
 
     async def rows(self, org: str, before: str | None = None) -> AsyncIterator[CacheRow]:
         keys = {self._entries[key].entry_id: key for key in self._of(org)}
-        lag = time.time() - self._clock()
+        lag = clock.timestamp() - self._clock()
         async for entry_id in newest(keys.keys(), before):
             entry = self._entries.get(keys[entry_id])
             if entry is not None and entry.entry_id == entry_id:

@@ -7,9 +7,10 @@ import logging
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from asahi_kernel import clock
 from asahi_kernel.background import running
 from asahi_kernel.factory import Config, Factory
 from asahi_kernel.repositories import Governing
@@ -28,7 +29,7 @@ _FIRST_S = (60.0, 660.0)
 async def sweep(storage: Storage, days: int, now: datetime | None = None) -> int:
     """Forget every org's requests that are more than so many days old, or fewer by its compliance profile, and whatever
     has an end of its own; how many requests went."""
-    now = now or datetime.now(UTC)
+    now = now or clock.now()
     if isinstance(storage, Governing):
         await storage.repositories.expire(now)
     gone = 0

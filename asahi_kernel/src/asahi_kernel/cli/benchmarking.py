@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import shlex
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from asahi_kernel.cli.options import config_option, json_option, load, mock_option, source
+from asahi_kernel.cli.telling import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,7 +136,7 @@ def _replay(settings: Settings, asked: dict[str, Any], command: str) -> Report:
     )
     if not mock and not asked["yes"]:
         _consent(plan)
-    with _Progress(2 * len(plan.cases)) as progress:
+    with Progress(2 * len(plan.cases), "replaying") as progress:
         return asyncio.run(run(plan, progress.tick))
 
 
@@ -165,28 +165,3 @@ def _consent(plan: Plan) -> None:
         told += f" The price of {found.unpriced:,} of them is unknown and comes on top."
     click.echo(f"{told}\nWith --mock nothing is paid; --yes skips the question.", err=True)
     click.confirm("Spend it?", abort=True, err=True)
-
-
-class _Progress:
-    """A bar on the terminal's standard error, once the run has taken a second; nothing anywhere else."""
-
-    def __init__(self, steps: int) -> None:
-        self._steps = steps
-        self._done = 0
-        self._start = time.monotonic() + 1.0
-        self._bar: Any = None
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
-            self._bar.render_finish()
-
-    def tick(self) -> None:
-        self._done += 1
-        if self._bar is not None:
-            self._bar.update(1)
-        elif sys.stderr.isatty() and time.monotonic() > self._start:
-            self._bar = click.progressbar(length=self._steps, label="replaying", file=sys.stderr)
-            self._bar.update(self._done)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from contextvars import Context
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from asahi_kernel import clock
 from asahi_kernel.journal.applying import Applier
 from asahi_kernel.journal.books import BookShelf
 from asahi_kernel.journal.entries import Closed, Intent, encode
@@ -84,7 +84,7 @@ class Journal:
         if oldest is None:
             return 0.0
         ended = oldest.event.timestamp.timestamp() + oldest.event.latency_ms / 1e3
-        return max(0.0, time.time() - ended)
+        return max(0.0, clock.timestamp() - ended)
 
     @property
     def size(self) -> int:

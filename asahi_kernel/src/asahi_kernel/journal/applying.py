@@ -7,8 +7,8 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 
+from asahi_kernel import clock
 from asahi_kernel.errors import Unstorable
 from asahi_kernel.journal.books import BookShelf
 from asahi_kernel.journal.entries import Closed, encode
@@ -206,7 +206,7 @@ def _last(events: Sequence[Event], new: int) -> Sequence[Event]:
 
 
 def _letter(settled: Settled, error: Exception) -> DeadLetter:
-    return DeadLetter(source="journal", payload=_told(settled), error=type(error).__name__, timestamp=datetime.now(UTC))
+    return DeadLetter(source="journal", payload=_told(settled), error=type(error).__name__, timestamp=clock.now())
 
 
 def _told(settled: Settled) -> bytes:

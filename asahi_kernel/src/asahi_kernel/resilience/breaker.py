@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
+from asahi_kernel.clock import monotonic
 from asahi_kernel.settings import BreakerSettings
 
 _HALF_WINDOW_S = 15.0
@@ -17,7 +17,7 @@ class Breaker:
     apart, may close it early. Times come from `clock` in seconds.
     """
 
-    def __init__(self, settings: BreakerSettings | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, settings: BreakerSettings | None = None, clock: Callable[[], float] = monotonic) -> None:
         self._settings = settings or BreakerSettings()
         self._clock = clock
         self._failed_in_a_row = 0

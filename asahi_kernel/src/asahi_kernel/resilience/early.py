@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 import random
-import time
 from collections.abc import Callable
 
+from asahi_kernel.clock import monotonic
 from asahi_kernel.types import Hit
 
 #: The time that a renewal takes is at most this share of an entry's life, or short lives would be shorter still.
@@ -23,9 +23,7 @@ _MOST_RESTING = 10_000
 class EarlyRefresh:
     """Who renews what. `chance` gives numbers in [0, 1)."""
 
-    def __init__(
-        self, clock: Callable[[], float] = time.monotonic, chance: Callable[[], float] = random.random
-    ) -> None:
+    def __init__(self, clock: Callable[[], float] = monotonic, chance: Callable[[], float] = random.random) -> None:
         self._clock = clock
         self._chance = chance
         self._resting: dict[bytes, float] = {}

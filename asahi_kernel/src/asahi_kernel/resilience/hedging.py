@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any, Generic, TypeVar
 
+from asahi_kernel import clock
 from asahi_kernel.money import nano
 from asahi_kernel.settings import HedgingSettings
 
@@ -21,7 +22,7 @@ SLOWEST = 0.95
 class Hedges:
     """One provider's budget: at most `share` of its calls, and so many dollars a day for the losers."""
 
-    def __init__(self, settings: HedgingSettings, today: Callable[[], date] = lambda: datetime.now(UTC).date()) -> None:
+    def __init__(self, settings: HedgingSettings, today: Callable[[], date] = lambda: clock.now().date()) -> None:
         self._share = settings.share
         self._cap = nano(settings.max_cost_per_day)
         self._today = today

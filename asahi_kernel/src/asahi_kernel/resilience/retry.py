@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-import time
 from collections import OrderedDict
 from collections.abc import Callable
+
+from asahi_kernel.clock import monotonic
 
 _SHARE = 0.1
 _PER_SECOND = 1.0
@@ -16,7 +17,7 @@ _MAX_BUCKETS = 10_000
 class RetryBudget:
     """Attempts beyond the first, per (org, provider): 10 % of requests plus one a second, at most ten saved up."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._buckets: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
 

@@ -15,7 +15,7 @@ import { Why } from "@/components/why";
 import type { Advice, Anomaly, Report } from "@/lib/answers";
 import { type ApiError, request } from "@/lib/api";
 import { useAnswer } from "@/lib/asking";
-import { count, money, percent, time } from "@/lib/numbers";
+import { count, DASH, milliseconds, money, percent, quality, share, time } from "@/lib/numbers";
 import { useQueryState } from "@/lib/range";
 import { useCan } from "@/lib/session";
 
@@ -115,11 +115,12 @@ function Alert({ alert }: { alert: Anomaly }) {
         <Badge>{alert.state}</Badge>
         <span className="text-muted">{alert.anomaly_type.replaceAll("_", " ")}</span>
       </p>
-      <p className="mt-2 text-base font-medium">{alert.message}</p>
+      <p className="mt-2 text-base font-medium first-letter:uppercase">{alert.message}</p>
       <p className="tabular mt-1 text-muted">
         {alert.current_value !== null &&
-          `${figure(alert.current_value)} now, ${figure(alert.expected_value)} expected. `}
-        {alert.deviation_pct !== null && `${percent(alert.deviation_pct, 0)} off. `}
+          `${figure(alert, alert.current_value)} now, ${figure(alert, alert.expected_value)} expected. `}
+        {alert.deviation_pct !== null &&
+          `${percent(Math.abs(alert.deviation_pct), 0)} ${alert.deviation_pct < 0 ? "below" : "above"} that. `}
         Since {time(alert.detected_at)}
         {alert.resolved_at && `, resolved ${time(alert.resolved_at)}`}
         {alert.acknowledged_at && `, acknowledged ${time(alert.acknowledged_at)} by ${alert.acknowledged_by}`}.
@@ -140,8 +141,26 @@ function Alert({ alert }: { alert: Anomaly }) {
   );
 }
 
-function figure(value: number | null): string {
-  return value === null ? "–" : value.toLocaleString(undefined, { maximumSignificantDigits: 4 });
+/** In the unit of what was looked at. */
+const UNITS: Record<string, (value: number) => string> = {
+  cost_per_request: (value) => money(value),
+  cost_per_day: (value) => money(value),
+  latency_p95: milliseconds,
+  error_rate: (value) => share(value),
+  cache_hit_rate: (value) => share(value),
+  quality: (value) => quality(value),
+  tokens_against_estimate: (value) => `${value.toFixed(1)} times the estimate`,
+};
+
+function figure(alert: Anomaly, value: number | null): string {
+  if (value === null) return DASH;
+  return UNITS[alert.metric_name]?.(value) ?? value.toLocaleString(undefined, { maximumSignificantDigits: 4 });
+}
+
+/** Names of settings stand between backticks. */
+function Marked({ text }: { text: string }) {
+  const parts = text.split("`").map((part, at) => ({ part, at, code: at % 2 === 1 }));
+  return parts.map(({ part, at, code }) => (code ? <code key={at}>{part}</code> : <span key={at}>{part}</span>));
 }
 
 function Recommendations({ open }: { open: (id: string) => void }) {
@@ -176,10 +195,14 @@ function Recommendations({ open }: { open: (id: string) => void }) {
                     {advice.interval && ` (${money(advice.interval[0])} to ${money(advice.interval[1])})`}
                   </span>
                 </p>
-                <p className="mt-2 text-base font-medium first-letter:uppercase">{advice.title}</p>
-                <p className="mt-1 text-muted first-letter:uppercase">{advice.description}.</p>
+                <p className="mt-2 text-base font-medium first-letter:uppercase">
+                  <Marked text={advice.title} />
+                </p>
+                <p className="mt-1 text-muted first-letter:uppercase">
+                  <Marked text={advice.description} />.
+                </p>
                 <p className="mt-1 first-letter:uppercase">
-                  <strong>What to do:</strong> {advice.action}.
+                  <strong>What to do:</strong> <Marked text={advice.action} />.
                 </p>
                 <details className="mt-2 text-muted">
                   <summary className="min-h-6">Evidence: {count(advice.evidence.requests)} requests</summary>

@@ -49,7 +49,7 @@ export default function Analytics() {
         <Card title="Latency of answers">
           <Latency query={query} />
         </Card>
-        <Card title="Hit rate: last day, 7 days, 30 days">
+        <Card title="Hit rate: last day, 7 days, 30 days" className={paid ? "lg:col-span-2" : undefined}>
           <HitRates />
         </Card>
       </div>
@@ -108,7 +108,10 @@ function ByModel({ range, metric }: { range: Range; metric: "cost" | "requests" 
           for (const [name, value] of Object.entries(point.by ?? {}))
             sums.set(name, (sums.get(name) ?? 0) + (value ?? 0));
         }
-        const names = [...sums].sort((one, two) => two[1] - one[1]).map(([name]) => name);
+        const names = [...sums]
+          .filter(([, sum]) => sum)
+          .sort((one, two) => two[1] - one[1])
+          .map(([name]) => name);
         if (!names.length) return <Empty title="No request in this range" />;
         const first = names.slice(0, OTHERS);
         const points = data.map((point) => {
@@ -144,7 +147,17 @@ function ModelTable({ rows }: { rows: ModelRow[] }) {
       rows={rows}
       id={(row) => row.model}
       columns={[
-        { name: "Model", cell: (row) => row.model },
+        {
+          name: "Model",
+          cell: (row) =>
+            row.model === "(none)" ? (
+              <span className="text-muted" title="Refused, or failed, before a model was asked">
+                no model asked
+              </span>
+            ) : (
+              row.model
+            ),
+        },
         { name: "Requests", right: true, cell: (row) => count(row.requests) },
         { name: "Share", right: true, cell: (row) => (total ? share(row.requests / total) : "–") },
         { name: "Cost", right: true, cell: (row) => money(row.cost) },
@@ -238,6 +251,7 @@ function HitRates() {
         <Bars
           named
           title="Hit rate by period"
+          most={1}
           data={data}
           series={[{ key: "rate", name: "Hit rate" }]}
           format={(value) => share(value, 0)}

@@ -110,7 +110,7 @@ export function Entries() {
                     row.ttl_left_s === undefined ? "ever" : row.ttl_left_s ? duration(row.ttl_left_s) : "expired",
                 },
                 {
-                  name: "Do",
+                  name: "Actions",
                   right: true,
                   cell: (row) => (
                     <Button

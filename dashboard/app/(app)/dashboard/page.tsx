@@ -10,6 +10,7 @@ import { Inferences } from "@/components/inferences";
 import { Page } from "@/components/page";
 import { RangePicker } from "@/components/rangepicker";
 import { Empty, Loaded } from "@/components/states";
+import { stepsOf } from "@/components/stepper";
 import { Updated } from "@/components/updated";
 import { Why } from "@/components/why";
 import type { Report, Summary } from "@/lib/answers";
@@ -59,7 +60,15 @@ export default function Dashboard() {
           </>
         )}
       </Loaded>
-      <Why id={id} close={() => ask({ id: null })} />
+      <Why
+        id={id}
+        close={() => ask({ id: null })}
+        steps={stepsOf(
+          (summary.data?.data.recent ?? []).map((row) => row.request_id),
+          id,
+          (next) => ask({ id: next }),
+        )}
+      />
     </Page>
   );
 }
@@ -67,10 +76,11 @@ export default function Dashboard() {
 function OpenAlerts({ found }: { found: Summary }) {
   const open = found.alerts.filter((alert) => alert.state === "active");
   if (!open.length) return null;
+  const worst = open.find((alert) => alert.severity === "critical") ?? open[0];
   return (
     <p className="mb-4 flex flex-wrap items-center gap-2 rounded-xl border border-bad bg-bad-soft px-4 py-3 text-sm text-bad">
       <BellAlertIcon aria-hidden="true" className="size-5 shrink-0" />
-      <span className="min-w-0 flex-1">{open[0]?.message}</span>
+      <span className="min-w-0 flex-1 first-letter:uppercase">{worst?.message}</span>
       <Link href="/alerts/" className="min-h-6 font-medium underline underline-offset-2">
         {open.length === 1 ? "1 open alert" : `${open.length} open alerts`}
       </Link>
@@ -111,7 +121,7 @@ function Content({ found }: { found: Summary }) {
       <div className="grid gap-4 lg:grid-cols-2">
         <Card
           title="Cache hit rate"
-          note={`${share(cache.overall_hit_rate)} of the requests that asked a cache, now over the whole range`}
+          note={`${share(cache.overall_hit_rate)} of the requests that asked a cache, over the whole range`}
         >
           <Lines
             title="Cache hit rate over time"

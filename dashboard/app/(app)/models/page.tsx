@@ -12,7 +12,7 @@ import { Empty, Loaded } from "@/components/states";
 import { Table } from "@/components/table";
 import type { Model, ModelRow, Models, Report } from "@/lib/answers";
 import { useAnswer } from "@/lib/asking";
-import { compact, count, milliseconds, money, quality, share } from "@/lib/numbers";
+import { compact, count, DASH, milliseconds, money, quality, share } from "@/lib/numbers";
 
 const STATES: Record<string, [Tone, string]> = {
   healthy: ["good", "ok"],
@@ -140,6 +140,7 @@ function ModelCard({
 }) {
   const [tone, state] = STATES[model.provider_state] ?? ["plain", model.provider_state];
   const tasks = Object.entries(model.task_quality);
+  const embeds = model.capabilities.includes("embeddings");
   return (
     <Card
       className="h-full"
@@ -164,9 +165,9 @@ function ModelCard({
       <dl className="tabular grid grid-cols-2 gap-3 text-sm sm:grid-cols-3">
         {[
           ["In, per 1M tokens", perMillion(model.cost_per_1k_input_tokens)],
-          ["Out, per 1M tokens", perMillion(model.cost_per_1k_output_tokens)],
-          ["Context", `${compact(model.max_input_tokens)} + ${compact(model.max_output_tokens)}`],
-          ["Quality of 5", quality(model.quality_score)],
+          ["Out, per 1M tokens", embeds ? DASH : perMillion(model.cost_per_1k_output_tokens)],
+          ["Context", `${compact(model.max_input_tokens)}${embeds ? "" : ` + ${compact(model.max_output_tokens)}`}`],
+          ["Quality of 5", embeds ? DASH : quality(model.quality_score)],
           [
             "First token",
             model.measured_latency_ms === null
@@ -217,7 +218,7 @@ function Compared({ models, rows }: { models: Model[]; rows: Map<string, ModelRo
       rows={lines}
       id={(line) => line[0]}
       columns={[
-        { name: "", cell: (line) => <span className="text-muted">{line[0]}</span> },
+        { name: "Figure", cell: (line) => <span className="text-muted">{line[0]}</span> },
         ...models.map((model) => ({
           name: model.name,
           right: true,

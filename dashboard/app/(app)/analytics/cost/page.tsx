@@ -177,7 +177,7 @@ function Saved({ query }: { query: Query }) {
               )}
               <p className="text-muted">
                 {data.causal
-                  ? `Measured against ${count(data.causal.held_out)} held-out requests: ${money(data.causal.saved)} (95 % between ${money(data.causal.low)} and ${money(data.causal.high)}).`
+                  ? `Measured on the ${count(data.causal.compared)} requests that may be compared, against ${count(data.causal.held_out)} held out: ${money(data.causal.saved)} saved (95 % between ${money(data.causal.low)} and ${money(data.causal.high)}).`
                   : "No request is held out for a measured comparison (savings.holdout_rate)."}{" "}
                 The ledger has {count(data.ledger.size)} entries
                 {data.ledger.root && `, ending in ${data.ledger.root.slice(0, 12)}…`}

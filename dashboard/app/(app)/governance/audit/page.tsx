@@ -12,6 +12,7 @@ import { Modal } from "@/components/modal";
 import { Page } from "@/components/page";
 import { RangePicker } from "@/components/rangepicker";
 import { Empty, Loaded } from "@/components/states";
+import { type Steps, stepsOf } from "@/components/stepper";
 import { Pager, Table } from "@/components/table";
 import type { AuditEntry, AuditPage, Verdict } from "@/lib/answers";
 import { type Query, urlOf } from "@/lib/api";
@@ -102,6 +103,11 @@ export default function Audit() {
       <Details
         entry={entry}
         close={() => ask({ id: null })}
+        steps={stepsOf(
+          (page.data?.entries ?? []).map((each) => each.entry_id),
+          id,
+          (next) => ask({ id: next }),
+        )}
         same={(next) => {
           pages.first();
           ask({ id: null, ...next });
@@ -124,7 +130,7 @@ function Chain({ since }: { since: number }) {
             ) : (
               <ExclamationTriangleIcon aria-hidden="true" className="size-6 text-bad" />
             )}
-            <p className="min-w-0 flex-1">
+            <p className="min-w-0 flex-1 basis-56">
               {told.ok ? (
                 <>
                   <strong>Chain intact:</strong> {count(told.entries)} entries, checked{" "}
@@ -249,10 +255,12 @@ function Entries({ rows, opened, open }: { rows: AuditEntry[]; opened: string | 
 function Details({
   entry,
   close,
+  steps,
   same,
 }: {
   entry: AuditEntry | null;
   close: () => void;
+  steps: Steps;
   same: (next: Record<string, string>) => void;
 }) {
   const rows: [string, string | null | undefined][] = entry
@@ -275,7 +283,7 @@ function Details({
       ]
     : [];
   return (
-    <Modal open={entry !== null} close={close} drawer title={entry?.action.replaceAll("_", " ") ?? ""}>
+    <Modal open={entry !== null} close={close} drawer steps={steps} title={entry?.action.replaceAll("_", " ") ?? ""}>
       {entry && (
         <div className="space-y-5 text-sm">
           <ResultBadge result={entry.result} />

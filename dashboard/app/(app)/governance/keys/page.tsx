@@ -176,7 +176,7 @@ function KeyTable({
           },
         },
         {
-          name: "Do",
+          name: "Actions",
           right: true,
           cell: (row) =>
             row.revoked || left(row) <= 0 ? null : (

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from litestar import Request, post
 from litestar.params import FromPath
 
+from asahi_kernel import clock
 from asahi_kernel.api.access import principal_of
 from asahi_kernel.api.stored import stored
 from asahi_kernel.errors import NotFound
@@ -42,7 +42,7 @@ def alert_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
 
 async def acknowledged(storage: Governing, principal: Principal, alert_id: str) -> bool:
     """Acknowledge together with the entry in the audit log; False when the org has no such alert."""
-    now, by = datetime.now(UTC), principal.user or principal.key_id or principal.role
+    now, by = clock.now(), principal.user or principal.key_id or principal.role
     async with storage.together() as repositories:
         if await repositories.alerts.get(principal.org, alert_id) is None:
             return False

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,6 +16,7 @@ from asahi_analytics.config import AlertsConfig
 from asahi_analytics.occurrences import Occurrences
 from asahi_analytics.webhook import Webhook, open_webhook
 from asahi_analytics.windows import rolled
+from asahi_kernel import clock
 from asahi_kernel.background import repeated
 from asahi_kernel.identity import new_id
 from asahi_kernel.repositories import Governing
@@ -58,7 +59,7 @@ class Watch:
 
     async def look(self, now: datetime | None = None) -> None:
         """Raise, revise and resolve alerts. An org that fails does not keep the others from being looked at."""
-        now = now or datetime.now(UTC)
+        now = now or clock.now()
         self._begun = self._begun or now
         orgs = {*await self._gateway.storage.retention.orgs(), self._gateway.settings.governance.operator_org}
         for org in sorted(orgs):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
+from asahi_kernel import clock
 from asahi_kernel.ledger import Head
 from asahi_kernel.signing import SigningKey, key_id, seed_of, signed_by, whole_lines
 
@@ -46,7 +47,7 @@ class Signer:
             size=sum(head.seq for head in heads.values()),
             root=root_of(heads),
             heads=dict(sorted(heads.items())),
-            signed_at=now or datetime.now(UTC),
+            signed_at=now or clock.now(),
             key_id=self._key.key_id,
         )
         return msgspec.structs.replace(checkpoint, signature=self._key.sign(_message(checkpoint)))

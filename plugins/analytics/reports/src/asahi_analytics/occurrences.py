@@ -5,12 +5,12 @@ What is looked at here is of this process, or read step by step; a chain once fo
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from asahi_analytics.anomalies import FEW, Anomaly
 from asahi_analytics.sampling import decisions_of
-from asahi_kernel import ledger
+from asahi_kernel import clock, ledger
 from asahi_kernel.ledger import Book, Head
 from asahi_kernel.records import EventQuery
 from asahi_kernel.repositories import Governing
@@ -85,7 +85,7 @@ class Occurrences:
             head = Head(entry.seq, entry.entry_hash)
         if head is not None:
             self._ledger[org] = head
-        self._gateway.shared.setdefault("analytics.verified", {})[org] = datetime.now(UTC)
+        self._gateway.shared.setdefault("analytics.verified", {})[org] = clock.now()
         return ""
 
     async def _audit_fault(self, storage: Governing, org: str) -> str:

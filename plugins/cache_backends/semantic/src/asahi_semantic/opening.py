@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib.resources import files
@@ -17,6 +16,7 @@ import msgspec
 from asahi_kernel import Completion, ConfigError, Principal, Request
 from asahi_kernel.background import repeated, running
 from asahi_kernel.builtins.memory_tier import MemoryTier
+from asahi_kernel.clock import timestamp
 from asahi_kernel.money import per_million
 from asahi_kernel.protocols import LocalPart
 from asahi_kernel.recheck import recheck
@@ -147,7 +147,7 @@ def _stock(
     """In a store that other workers use, entries are shared; else each worker has its own."""
     if parts.shared is None:
         entries = Entries(config.max_entries)
-        own = OwnStock(entries, parts, keeper, time.time, detach=gateway.detach, room=gateway.room)
+        own = OwnStock(entries, parts, keeper, timestamp, detach=gateway.detach, room=gateway.room)
         gateway.room.join(own)
         stack.callback(gateway.room.leave, own)
         return own
@@ -157,7 +157,7 @@ def _stock(
         parts,
         keeper,
         gateway.vault,
-        time.time,
+        timestamp,
         life_s=cache.ttl_seconds * (1 + cache.ttl_jitter),
         most=config.max_entries,
         bound=bound_of(gateway),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from asahi_kernel import Completion, Hit, Principal, Request
+from asahi_kernel.clock import timestamp
 from asahi_kernel.identity import new_id
 from asahi_kernel.tiers import CacheRow, TierStats
 from asahi_semantic.admission import alias, frame, refusal
@@ -69,7 +69,7 @@ class SemanticTier:
         found_out: FoundOut | None = None,
         ttl_s: float = 86_400,
         ttl_jitter: float = 0.05,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = timestamp,
         draw: Callable[[], float] = random.random,
     ) -> None:
         self._config = config

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
+from asahi_kernel import clock
 from asahi_kernel.alerting import alert, resolve
 from asahi_kernel.repositories import Governing
 from asahi_kernel.repositories.judgements import Label
@@ -36,7 +36,7 @@ class Watch:
             similarity=served.similarity,
             correct=right,
             source=source,
-            timestamp=datetime.now(UTC),
+            timestamp=clock.now(),
         )
         self._gateway.detach(self._keep(label))
         found = next((each for each in self._precision(org) if each.task == task), None)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address, ip_network
 
+from asahi_kernel.clock import monotonic
 from asahi_kernel.errors import Exhausted
 from asahi_kernel.protocols import Counter
 
@@ -23,7 +23,7 @@ class Failures:
     so that a neighbour behind the same address locks nobody out.
     """
 
-    def __init__(self, limit: int, shared: Counter | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, limit: int, shared: Counter | None = None, clock: Callable[[], float] = monotonic) -> None:
         self._limit = limit
         self._shared = shared
         self._clock = clock

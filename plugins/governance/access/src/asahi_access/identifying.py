@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 from msgspec import Struct
@@ -18,9 +17,11 @@ from asahi_access.failing import Failures
 from asahi_access.grants import permissions
 from asahi_access.sessions import Sessions, Unknown
 from asahi_access.tokens import Peppers, read
+from asahi_kernel import clock
 from asahi_kernel.auditing import Actor, entry_of
 from asahi_kernel.builtins.local_auth import presented
 from asahi_kernel.caller import Caller
+from asahi_kernel.clock import monotonic
 from asahi_kernel.errors import AsahiError, Unauthenticated, Unavailable
 from asahi_kernel.gateway import Gateway
 from asahi_kernel.repositories.people import ApiKey, Keys
@@ -62,7 +63,7 @@ class Identifier:
         config: KeysConfig,
         gateway: Gateway,
         bootstrap: Mapping[bytes, Principal] | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
         failures: Failures | None = None,
         sessions: Sessions | None = None,
     ) -> None:
@@ -202,7 +203,7 @@ class Identifier:
         """Note the use, and put the key under the newest pepper. Nobody waits for it, and it may fail."""
         try:
             async with asyncio.timeout(_STORAGE_S):
-                await self._keys.touch(key.org_id, key.key_id, datetime.now(UTC))
+                await self._keys.touch(key.org_id, key.key_id, clock.now())
                 if key.pepper_version != self._peppers.newest:
                     await self._keys.rehash(key.org_id, key.key_id, self._peppers.sign(text), self._peppers.newest)
         except Exception as error:  # noqa: BLE001 - the next use notes it
@@ -216,7 +217,7 @@ def key_digest(text: str) -> bytes:
 
 
 def _unexpired(identity: _Identity) -> Principal:
-    if identity.expires_at <= datetime.now(UTC):
+    if identity.expires_at <= clock.now():
         raise Unauthenticated
     return identity.principal
 

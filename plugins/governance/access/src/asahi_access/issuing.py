@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 from msgspec import Struct
 
 from asahi_access.tokens import Peppers, Token, mint
+from asahi_kernel import clock
 from asahi_kernel.auditing import Actor, entry_of
 from asahi_kernel.errors import Denied, NotFound
 from asahi_kernel.repositories import Governing, Repositories
@@ -67,7 +68,7 @@ class Issuer:
 
     async def rotate(self, org: str, key_id: str, overlap_hours: float, actor: Actor) -> tuple[ApiKey, Token]:
         """A new key like the old one, which lives on for the overlap."""
-        token, now = mint(), datetime.now(UTC)
+        token, now = mint(), clock.now()
         async with self._storage.together() as kept:
             old = await kept.keys.find(org, key_id)
             if old is None or old.revoked or old.expires_at <= now:
@@ -93,7 +94,7 @@ class Issuer:
             key = await kept.keys.find(org, key_id)
             if key is None:
                 raise NotFound("there is no such key")
-            if await kept.keys.revoke_key(org, key_id, datetime.now(UTC), actor.user):
+            if await kept.keys.revoke_key(org, key_id, clock.now(), actor.user):
                 await kept.logins.end_of_key(org, key_id)
                 await _record(kept, actor, "api_key_revoked", key, {})
         return key
@@ -107,13 +108,13 @@ class Issuer:
         plan = self._plans.plan(tenant.plan)
         if plan is None:
             return
-        keys, now = await kept.keys.of_org(order.org, limit=_KEYS), datetime.now(UTC)
+        keys, now = await kept.keys.of_org(order.org, limit=_KEYS), clock.now()
         living = {key.user_id for key in keys if key.expires_at > now}
         if order.user not in living and len(living) >= plan.users:
             raise Denied(f"the plan {tenant.plan!r} has {plan.users} users with a living key, and they are taken")
 
     def _key(self, order: Order, token: Token) -> ApiKey:
-        now = datetime.now(UTC)
+        now = clock.now()
         return ApiKey(
             key_id=token.key_id,
             key_hash=self._peppers.sign(token.text),

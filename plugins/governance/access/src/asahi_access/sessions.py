@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from asahi_kernel.auditing import Actor, entry_of
 from asahi_kernel.builtins.local_auth import loopback
+from asahi_kernel.clock import now
 from asahi_kernel.errors import Denied, Unauthenticated
 from asahi_kernel.repositories import Governing
 from asahi_kernel.repositories.people import ApiKey, Login
@@ -55,7 +56,7 @@ class Sessions:
         bootstrap: Mapping[str, Principal],
         csrf_key: bytes,
         origins: frozenset[str],
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = now,
     ) -> None:
         self._storage = storage
         self._principal_of = principal_of

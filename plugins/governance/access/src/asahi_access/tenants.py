@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
 from msgspec import structs
 
+from asahi_kernel import clock
 from asahi_kernel.auditing import Actor, entry_of
 from asahi_kernel.errors import Conflict, Invalid, NotFound, Unprocessable
 from asahi_kernel.repositories import Governing
@@ -30,7 +30,7 @@ class Registrar:
     async def create(self, org: str, name: str, plan: str, actor: Actor) -> Tenant:
         """A new tenant; raises `Conflict` where there is one of that id."""
         self._check_plan(plan)
-        now = datetime.now(UTC)
+        now = clock.now()
         tenant = Tenant(
             org_id=org, name=name or org, created_at=now, updated_at=now, plan=plan, cache_salt=secrets.token_bytes(32)
         )
@@ -67,7 +67,7 @@ class Registrar:
                 raise NotFound("there is no such tenant")
             if tenant.status == "erasing" and status not in {None, "erasing"}:
                 raise Unprocessable("this organisation is being erased", code="invalid_request")
-            tenant = structs.replace(tenant, **said, updated_at=datetime.now(UTC))
+            tenant = structs.replace(tenant, **said, updated_at=clock.now())
             await kept.tenants.update(tenant)
             await kept.audit.append([_entry(actor, "tenant_update", org, said)])
         return tenant

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
+from asahi_kernel import clock
 from asahi_kernel.repositories.audit import Checkpoint
 from asahi_kernel.signing import SigningKey, append, key_id, signed_by, whole_lines
 
@@ -25,7 +26,7 @@ _TAIL = 4_096
 
 def sign(tree: Tree, key: SigningKey, now: datetime | None = None) -> Checkpoint:
     """What the tree came to."""
-    moment = now or datetime.now(UTC)
+    moment = now or clock.now()
     plain = Checkpoint(log=LOG, size=tree.size, root=tree.root(), signed_at=moment, key_id=key.key_id, signature="")
     return msgspec.structs.replace(plain, signature=key.sign(_message(plain)))
 

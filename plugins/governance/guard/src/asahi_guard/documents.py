@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
 from asahi_guard.demands import LONGEST_DAYS, Framework, Region
+from asahi_kernel import clock
 from asahi_kernel.money import dollars, nano
 from asahi_kernel.preferences import Action, InjectionAction, Milliseconds, Quality
 from asahi_kernel.repositories.rules import POLICIES, ComplianceProfile, OrgPolicy
@@ -62,7 +62,7 @@ def policy_of(given: Policy, org: str, by: str | None) -> OrgPolicy:
         fields[name] = None if fields[name] is None else nano(fields[name])
     for name in ("allowed_models", "blocked_models"):
         fields[name] = tuple(dict.fromkeys(fields[name]))
-    return OrgPolicy(org_id=org, updated_at=datetime.now(UTC), updated_by=by, **fields)
+    return OrgPolicy(org_id=org, updated_at=clock.now(), updated_by=by, **fields)
 
 
 def show_policy(policy: OrgPolicy) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def profile_of(given: Profile, org: str, by: str | None) -> ComplianceProfile:
     detects = not {"hipaa", "ccpa", "pci_dss"}.isdisjoint(frameworks)
     return ComplianceProfile(
         org_id=org,
-        updated_at=datetime.now(UTC),
+        updated_at=clock.now(),
         updated_by=by,
         frameworks=frameworks,
         data_residency=given.data_residency,

@@ -7,14 +7,14 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import msgspec
 from msgspec.structs import replace
 
-from asahi_kernel import Config, clearing
+from asahi_kernel import Config, clearing, clock
 from asahi_kernel.auditing import Actor, entry_of
 from asahi_kernel.background import running
 from asahi_kernel.errors import NotFound, Unavailable
@@ -60,7 +60,7 @@ async def order(gateway: Gateway, org: str, user: str | None, actor: Actor) -> E
     erasure = Erasure(
         erasure_id=new_id(),
         org_id=org,
-        requested_at=datetime.now(UTC),
+        requested_at=clock.now(),
         whole_org=user is None,
         subject=None if user is None else user.encode(),
     )
@@ -79,7 +79,7 @@ async def order(gateway: Gateway, org: str, user: str | None, actor: Actor) -> E
 async def carry_out(gateway: Gateway, erasure: Erasure) -> Erasure | None:
     """Do what was ordered; None when another worker does."""
     repositories = able(gateway).repositories
-    begun = replace(erasure, state="running", started_at=datetime.now(UTC))
+    begun = replace(erasure, state="running", started_at=clock.now())
     if not await repositories.erasures.move(erasure, begun):
         return None
     user = None if erasure.subject is None else erasure.subject.decode()
@@ -91,9 +91,7 @@ async def carry_out(gateway: Gateway, erasure: Erasure) -> Erasure | None:
         await _share(gateway, erasure.org_id)
         if not (residues := await residue(gateway, erasure.org_id, user)):
             break
-    ended = replace(
-        begun, state="done", subject=None, completed_at=datetime.now(UTC), residues=residues, counts=dict(counts)
-    )
+    ended = replace(begun, state="done", subject=None, completed_at=clock.now(), residues=residues, counts=dict(counts))
     async with able(gateway).together() as kept:
         await kept.erasures.move(begun, ended)
         told = {"residues": residues, **{f"rows_{name}": count for name, count in counts.items() if count}}
@@ -157,7 +155,7 @@ class _Worker:
                 operator = self._gateway.settings.governance.operator_org
                 await order(self._gateway, org, None, Actor(org=operator, user="asahi"))
         for erasure in await kept.erasures.in_state("running"):
-            dead = erasure.started_at is None or datetime.now(UTC) - erasure.started_at > _DEAD
+            dead = erasure.started_at is None or clock.now() - erasure.started_at > _DEAD
             if dead:
                 self._seen.add(erasure.erasure_id)
                 await carry_out(self._gateway, erasure)
@@ -170,7 +168,7 @@ class _Worker:
 
 
 async def _pass(gateway: Gateway, org: str, user: str | None) -> dict[str, int]:
-    now = datetime.now(UTC)
+    now = clock.now()
     if (journal := getattr(gateway, "journal", None)) is not None:
         await journal.catch_up()
     named = await able(gateway).repositories.keys.of_org(org, user=user, include_revoked=True, limit=_MOST)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from litestar import Request, delete, get, post
@@ -12,6 +11,7 @@ from asahi_guard.contradictions import check_policy
 from asahi_guard.desk import body_of, conflict, expected, governing, org_of
 from asahi_guard.documents import Policy, changes, policy_of, show_policy
 from asahi_guard.replaying import replay
+from asahi_kernel import clock
 from asahi_kernel.api.access import actor_of
 from asahi_kernel.api.stored import stored
 from asahi_kernel.auditing import Actor, entry_of
@@ -107,7 +107,7 @@ async def _drop(gateway: Gateway, org: str, version: int | None, actor: Actor) -
             raise NotFound(_NONE)
         if version is not None and version != old.version:
             raise conflict(old.version)
-        gone = await kept.policies.delete_policy(org, datetime.now(UTC), actor.user)
+        gone = await kept.policies.delete_policy(org, clock.now(), actor.user)
         if gone is None:
             raise conflict(await _newest(kept, org))
         await kept.audit.append([_entry(actor, "policy_delete", org, {"version": gone.version})])

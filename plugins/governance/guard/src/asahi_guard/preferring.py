@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, get_args
 from zoneinfo import available_timezones
@@ -12,6 +11,7 @@ import msgspec
 from litestar import Request, get, put
 
 from asahi_guard.desk import conflict, expected, governing
+from asahi_kernel import clock
 from asahi_kernel.api.access import actor_of, principal_of
 from asahi_kernel.api.stored import stored
 from asahi_kernel.auditing import Actor, entry_of
@@ -105,7 +105,7 @@ async def _save(gateway: Gateway, actor: Actor, given: Mapping[str, Any], versio
         changes = _changes(body, given)
         for group, keys in given.items():
             body[group] = {**body.get(group, {}), **keys}
-        now = datetime.now(UTC)
+        now = clock.now()
         wanted = SettingsOf(org_id=actor.org, updated_at=now, body=body, updated_by=actor.user)
         saved = await kept.settings.save(wanted, current)
         if saved is None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from asahi_guard.demands import demands_of, unfit
 from asahi_guard.models import fault
+from asahi_kernel import clock
 from asahi_kernel.errors import Unavailable
 from asahi_kernel.money import dollars
 from asahi_kernel.records import OWN
@@ -28,7 +29,7 @@ _MINUTE = timedelta(minutes=1)
 async def replay(gateway: Gateway, policy: OrgPolicy) -> dict[str, Any]:
     """Counts, reasons and up to 50 request ids. Money as it was billed, and as it would have been: a refused request
     costs nothing, and one that Asahi had routed to a model that is not permitted goes to the cheapest that is."""
-    until = datetime.now(UTC)
+    until = clock.now()
     course = _Course(gateway, policy)
     try:
         async with asyncio.timeout(_PATIENCE_S):

@@ -4,10 +4,11 @@ reading what it has kept, and not at what the profile says."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asahi_guard.demands import LONGEST_DAYS
+from asahi_kernel import clock
 from asahi_kernel.errors import AsahiError, Denied
 from asahi_kernel.records import OWN, EventQuery
 from asahi_kernel.repositories import Governing
@@ -111,7 +112,7 @@ async def audit(look: Look) -> Told:
     log = storage.repositories.audit
     if fault := await log.verify_chain(look.org):
         return Told(False, fault)
-    asked = {each.request_id for each in await look.since() if each.timestamp < datetime.now(UTC) - _SOON}
+    asked = {each.request_id for each in await look.since() if each.timestamp < clock.now() - _SOON}
     query = AuditQuery(start=look.profile.updated_at, limit=4 * _LATEST)
     noted = {each.resource for each in await log.query(look.org, query) if each.action.startswith("inference")}
     if missing := asked - noted:
@@ -146,7 +147,7 @@ async def retention(look: Look) -> Told:
     days = min(look.profile.retention_days, look.gateway.settings.governance.retention_days)
     if days > LONGEST_DAYS:
         return Told(False, f"requests are kept for {days} days, more than {LONGEST_DAYS}")
-    before = datetime.now(UTC) - timedelta(days=days) - _SWEEP
+    before = clock.now() - timedelta(days=days) - _SWEEP
     query = EventQuery(end=before, limit=1)
     if await look.gateway.storage.events.newest(look.org, query):
         return Told(False, f"there are requests that are more than {days} days old")
@@ -186,7 +187,7 @@ async def report(gateway: Gateway, org: str, framework: str, profile: Compliance
     return {
         "org_id": org,
         "framework": framework,
-        "generated_at": datetime.now(UTC),
+        "generated_at": clock.now(),
         "overall_status": "compliant" if passed == len(told) else "non_compliant",
         "checks_passed": passed,
         "checks_total": len(told),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from asahi_kernel import clock
 from asahi_kernel.alerting import alert
 from asahi_kernel.errors import Exhausted
 from asahi_kernel.money import plain
@@ -60,7 +60,7 @@ class BudgetPolicy:
 
     async def reserve(self, request_id: str, principal: Principal, amount: int) -> None:
         """Raises `Exhausted`, which names the budget that the request does not fit into."""
-        now = datetime.now(UTC)
+        now = clock.now()
         binding = self._concerning(principal)
         for each in binding:
             if each.window == "request" and each.action == "refuse" and amount > each.limit:
@@ -108,11 +108,11 @@ class BudgetPolicy:
 
     async def _watch(self, org: str, budgets: Sequence[Budget]) -> None:
         """An alert for each share that a budget has reached, once in each of its windows."""
-        now = time.monotonic()
+        now = clock.monotonic()
         if now - self._looked.get(org, 0.0) < self._config.alert_s:
             return
         self._looked[org] = now
-        today = datetime.now(UTC)
+        today = clock.now()
         for budget in budgets:
             windows = await self._leases.windows(org, [_ask(budget, today)])
             for window in windows:

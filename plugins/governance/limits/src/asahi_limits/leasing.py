@@ -8,9 +8,10 @@ import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from asahi_kernel import clock
 from asahi_kernel.asking import note_fault
 from asahi_kernel.background import repeated
 from asahi_kernel.errors import ConfigError, Unavailable
@@ -133,7 +134,7 @@ class Leases:
         for (org, request_id), cost in list(self._owed.items()):
             await self._budgets.settle(org, request_id, cost)
             self._owed.pop((org, request_id), None)
-        expired = await self._budgets.expire(datetime.now(UTC))
+        expired = await self._budgets.expire(clock.now())
         self._answered = time.monotonic()
         return expired
 
@@ -158,17 +159,17 @@ class Leases:
 
     async def _raise(self, org: str, ask: Ask, spent: int) -> None:
         """A counter is raised to that sum. In storage it is a charge with an id of its own: whichever worker is first,
-        it is entered once."""
-        if not spent:
-            return
+        it is entered once, also where it is nothing. Whoever comes later would else charge what the first one's
+        requests have charged themselves."""
         if self._counter is not None:
-            window = Window(budget_id=ask.budget_id, window_start=ask.window_start, spent=spent)
-            await self._counter.raise_spent(org, [window])
+            if spent:
+                window = Window(budget_id=ask.budget_id, window_start=ask.window_start, spent=spent)
+                await self._counter.raise_spent(org, [window])
             return
         name = f"{ask.budget_id} {ask.window_start.isoformat()}"
         entry = f"s{hashlib.sha256(name.encode()).hexdigest()[:25]}"
         free = Ask(budget_id=ask.budget_id, window_start=ask.window_start, limit=None)
-        await self._budgets.reserve(org, entry, 0, [free], datetime.now(UTC) + timedelta(minutes=1))
+        await self._budgets.reserve(org, entry, 0, [free], clock.now() + timedelta(minutes=1))
         await self._budgets.settle(org, entry, spent)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from asahi_kernel import clock
 from asahi_kernel.errors import Exhausted
 from asahi_kernel.identity import new_id
 from asahi_kernel.repositories.budgets import Ask, Budget
@@ -57,7 +58,7 @@ class Quota:
         return min((each for each in limits if each is not None), default=None)
 
     async def _take(self, org: str, limit: int) -> None:
-        now = datetime.now(UTC)
+        now = clock.now()
         day = start_of("day", now)
         bundle = self._bundles.get(org)
         if bundle is None or bundle.day != day or bundle.limit != limit:
@@ -78,7 +79,7 @@ class Quota:
         ask = Ask(budget_id=budget.budget_id, window_start=day, limit=limit)
         for count in dict.fromkeys((max(1, min(_MOST, limit // _SHARE)), 1)):
             bundle_id = new_id()
-            until = datetime.now(UTC) + timedelta(minutes=1)
+            until = clock.now() + timedelta(minutes=1)
             refused = await self._leases.reserve(org, bundle_id, count, [ask], until, [budget], strict=False)
             if refused is None:
                 await self._leases.settle(org, bundle_id, count)
@@ -89,7 +90,7 @@ class Quota:
         raise Exhausted(
             f"organisation {org!r} may make {limit} requests a day, and has",
             code="quota_exceeded",
-            retry_after=(resets - datetime.now(UTC)).total_seconds(),
+            retry_after=(resets - clock.now()).total_seconds(),
             details={"limit": limit, "used": limit, "resets_at": resets.isoformat()},
         )
 

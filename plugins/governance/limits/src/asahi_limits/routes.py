@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from litestar import Request, delete, get, post
 from litestar.params import FromPath, FromQuery
 from msgspec import Meta, Struct
 
+from asahi_kernel import clock
 from asahi_kernel.api.access import actor_of, principal_of
 from asahi_kernel.api.bodies import body_of
 from asahi_kernel.api.stored import stored
@@ -99,7 +100,7 @@ def _reading(gateway: Gateway) -> list[HTTPRouteHandler]:
             raise NotFound("there is no such organisation")
         standing = await gateway.standings.of(org)
         await gateway.journal.catch_up()
-        now = datetime.now(UTC)
+        now = clock.now()
         totals = await stored(gateway, gateway.storage.events.totals(org, now - _PERIODS[period]))
         today = await stored(gateway, gateway.storage.events.totals(org, start_of("day", now)))
         windows = await _rows(gateway, org, of_policy(standing.policy))
@@ -169,7 +170,7 @@ def _changing(gateway: Gateway) -> list[HTTPRouteHandler]:
 
 
 async def _rows(gateway: Gateway, org: str, budgets: Sequence[Budget]) -> list[BudgetRow]:
-    now = datetime.now(UTC)
+    now = clock.now()
     asks = [Ask(budget_id=each.budget_id, window_start=start_of(each.window, now), limit=None) for each in budgets]
     summed = [ask for ask, each in zip(asks, budgets, strict=True) if each.window != "request"]
     windows = {each.budget_id: each for each in await leases_of(gateway).windows(org, summed)} if summed else {}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from asahi_kernel import clock
 from asahi_kernel.protocols import GroupingRollups
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ async def spent_of(gateway: Gateway, budget: Budget, start: datetime) -> int:
     if budget.window == "request" or not isinstance(gateway.storage.rollups, GroupingRollups):
         return 0
     await gateway.journal.catch_up()
-    now = datetime.now(UTC)
+    now = clock.now()
     by = {"user": {"user_id"}, "key": {"key_id"}}.get(budget.level, set())
     rows = await gateway.storage.rollups.grouped(budget.org_id, "hour", ((start, now + timedelta(hours=1)),), by)  # type: ignore[arg-type]
     return sum(_of(row, budget) for row in rows if _concerns(row, budget))

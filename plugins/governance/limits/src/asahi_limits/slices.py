@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from asahi_kernel import clock
 from asahi_kernel.builtins.memory_leases import MemoryLeases
 from asahi_kernel.identity import new_id
 from asahi_kernel.repositories.budgets import Ask, Settlement
@@ -31,7 +32,7 @@ class Slices:
 
     def reserve(self, org: str, request_id: str, amount: int, asks: Sequence[Ask], lease_until: datetime) -> bool:
         """Whether it fits into this worker's share of every limit."""
-        now = datetime.now(UTC)
+        now = clock.now()
         self._leases.expire(now)
         self._leases.forget(now - _DAY)
         shares = [each if each.limit is None else _share(each, each.limit) for each in asks]
@@ -56,7 +57,7 @@ class Slices:
         """Enter what is owed; what cannot be entered stays owed."""
         for entry, (org, ask, cost) in list(self._owed.items()):
             free = msgspec.structs.replace(ask, limit=None)
-            await budgets.reserve(org, entry, 0, [free], datetime.now(UTC) + timedelta(minutes=1))
+            await budgets.reserve(org, entry, 0, [free], clock.now() + timedelta(minutes=1))
             await budgets.settle(org, entry, cost)
             del self._owed[entry]
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from math import sqrt
 from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct
+
+from asahi_kernel.clock import timestamp
 
 if TYPE_CHECKING:
     from asahi_kernel.records import Observation
@@ -71,7 +72,7 @@ class Qualities:
     """One estimate per org, model, task and difficulty. Time moves in whole days, so that equal requests of one day
     are decided alike."""
 
-    def __init__(self, config: EstimateConfig, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, config: EstimateConfig, clock: Callable[[], float] = timestamp) -> None:
         self._config = config
         self._clock = clock
         self._day = 0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from asahi_kernel import Candidate, Usage
+from asahi_kernel.clock import monotonic
 from asahi_kernel.money import count_input, expect_output
 from asahi_kernel.prefixes import Recent, digests
 
@@ -31,7 +31,7 @@ class Warm(Struct, frozen=True):
 class Warmth:
     """Remembers, for each org, who answered last. Bounded; what is pushed out counts as cold."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._warm: Recent[Warm] = Recent(_KEPT_S, most=_MOST, clock=clock)
 
     def remember(self, org: str, request: Request, model: str) -> None:

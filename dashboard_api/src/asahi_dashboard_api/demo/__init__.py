@@ -1,0 +1,1 @@
+"""A demonstration: a believable month of an invented company, lived through the real pipeline in a minute or two."""
