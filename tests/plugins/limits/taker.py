@@ -2,7 +2,7 @@
 
 It opens a gateway, says so, waits for a line, asks for ten cents COUNT times at once, and prints how often it got them.
 Who is told to ask again does. HOW says what becomes of the money: `settle` charges it, `die` ends the process with it
-in its hands.
+in its hands, `reset` charges it too, and it is midnight after half of the requests.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ import asyncio
 import json
 import os
 import sys
+from datetime import timedelta
 
 from tests.kernel.kit import gateway_of
 
+from asahi_kernel import clock
 from asahi_kernel.errors import Exhausted, Unavailable
 from asahi_kernel.identity import new_id
 from asahi_kernel.testing import ASK, HERE
+from asahi_limits.calendar import end_of
 
 CENTS = 100_000_000
 
@@ -38,9 +41,15 @@ async def main(tree: str, count: int, how: str) -> None:
                 else:
                     return True
 
+        midnight = end_of("day", clock.now())
+        if how == "reset":
+            clock.move(midnight - timedelta(seconds=20))
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
-        got = await asyncio.gather(*map(take, ids))
+        got = await asyncio.gather(*map(take, ids[: count // 2]))
+        if how == "reset":
+            clock.move(midnight + timedelta(seconds=1))
+        got += await asyncio.gather(*map(take, ids[count // 2 :]))
         print(sum(got), flush=True)
         if how == "die":
             os._exit(9)

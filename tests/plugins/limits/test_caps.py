@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -70,6 +70,22 @@ async def test_a_thousand_requests_of_ten_cents_against_five_dollars(
         ask = Ask(budget_id=kept.budget_id, window_start=start_of("day", datetime.now(UTC)), limit=None)
         (window,) = await leases_of(gateway).windows("here", [ask])
     assert (window.spent, window.held) == (5 * DOLLAR, 0)
+
+
+@pytest.mark.parametrize("place", ["sqlite", "postgres", "redis"])
+async def test_a_reset_gives_nothing_away_over_processes(
+    place: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """A14: in each of four processes it is midnight at another moment; each day keeps its cap."""
+    tree = tree_of(place, request, tmp_path)
+    async with gateway_of(tree) as gateway:
+        kept = await allot(gateway, 2 * DOLLAR)
+    assert sum(await takers(tree, "reset", 125)) == 40
+    async with gateway_of(tree) as gateway:
+        days = [start_of("day", datetime.now(UTC) + timedelta(days=offset)) for offset in (0, 1)]
+        asks = [Ask(budget_id=kept.budget_id, window_start=day, limit=None) for day in days]
+        windows = await leases_of(gateway).windows("here", asks)
+    assert [(window.spent, window.held) for window in windows] == [(2 * DOLLAR, 0)] * 2
 
 
 @pytest.mark.parametrize("place", ["sqlite", "postgres", "redis"])
