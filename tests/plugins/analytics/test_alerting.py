@@ -181,9 +181,13 @@ async def test_a_gap_in_the_audit_log_is_told():
 
 
 async def test_more_tokens_than_estimated_are_told():
-    right = [settled(each, cost=1_000) for each in (1, 2, 3)]
+    right = [settled(each, cost=1_000) for each in range(1, 13)]
     over = [Settled(each.event, estimated(each.event, 800)) for each in right]
-    for batch, wanted in ((right, 0), (over, 1)):
+    costs = [1_000] * 10 + [4_000] * 2
+    chance = [settled(each, cost=cost) for each, cost in enumerate(costs, 1)]
+    chance = [Settled(each.event, estimated(each.event, 1_000)) for each in chance]
+    assert sum(costs) > 1.2 * 12_000
+    for batch, wanted in ((right, 0), (over, 1), (over[:9], 0), (chance, 0)):
         storage = await filled(batch)
         await watch(storage).look(NOW)
         assert (await kinds(storage))["token_overrun"] == wanted

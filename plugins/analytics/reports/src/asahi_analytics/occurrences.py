@@ -5,10 +5,13 @@ What is looked at here is of this process, or read step by step; a chain once fo
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
-from asahi_analytics.anomalies import FEW, Anomaly
+from asahi_analytics.anomalies import Anomaly
 from asahi_analytics.sampling import decisions_of
 from asahi_kernel import clock, ledger
 from asahi_kernel.ledger import Book, Head
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 BACK = 1_000
 #: Answers of the last hour whose estimate is held against what they came to.
 SAMPLE = 30
+#: Answers without which an hour says nothing of estimates, and the standard errors by which they must be beyond: an
+#: estimate is a middle, and a few long answers are above any.
+ENOUGH_ANSWERS, SURE = 10, 3.0
 
 
 class Occurrences:
@@ -117,18 +123,19 @@ async def overrun(storage: Storage, org: str, at: datetime) -> Anomaly | None:
     """What the newest answers of the last hour came to, against what was estimated before the call. Both are tokens at
     the same model's prices, since that is what an estimate is kept as."""
     query = EventQuery(start=at - timedelta(hours=1), end=at, tier=0, status="ok", limit=SAMPLE)
-    real = estimated = count = 0
+    real, estimated = [], []
     events = await storage.events.newest(org, query)
     decisions = await decisions_of(storage, org, [event.request_id for event in events])
     for event in events:
         decision = decisions.get(event.request_id)
         chosen = [each for each in decision.candidates if each.name == event.model_selected] if decision else []
         if event.cost and chosen and chosen[0].cost:
-            real, estimated, count = real + event.cost, estimated + chosen[0].cost, count + 1
-    if count < FEW or real <= 1.2 * estimated:
+            real.append(event.cost)
+            estimated.append(chosen[0].cost)
+    if len(real) < ENOUGH_ANSWERS or sum(real) <= 1.2 * sum(estimated) or not _surely_beyond(real, estimated):
         return None
-    ratio = real / estimated
-    said = f"the last {count} answers used {ratio:.1f} times the tokens that were estimated"
+    ratio = sum(real) / sum(estimated)
+    said = f"the last {len(real)} answers used {ratio:.1f} times the tokens that were estimated"
     return Anomaly(
         anomaly_type="token_overrun",
         metric_name="tokens_against_estimate",
@@ -137,6 +144,12 @@ async def overrun(storage: Storage, org: str, at: datetime) -> Anomaly | None:
         expected=1.0,
         message=said,
     )
+
+
+def _surely_beyond(real: Sequence[int], estimated: Sequence[int]) -> bool:
+    """Whether the mean lies so far above 1.2 times the estimate that a few long answers do not explain it."""
+    beyond = [cost - 1.2 * expected for cost, expected in zip(real, estimated, strict=True)]
+    return mean(beyond) > SURE * stdev(beyond) / math.sqrt(len(beyond))
 
 
 def _broken(kind: str, metric: str, said: str) -> Anomaly:
