@@ -15,7 +15,6 @@ from pathlib import Path
 
 from asahi_semantic.controller import wilson
 from benchmarks.semantic.adversarial import attack
-from benchmarks.semantic.costing import cost
 from benchmarks.semantic.drawing import draw
 from benchmarks.semantic.driving import Outcome, run
 from benchmarks.semantic.embedding import measure
@@ -38,13 +37,13 @@ def main() -> int:
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--quick", action="store_true", help="short streams, one order: to see that it runs")
     arguments = parser.parse_args()
-    length, orders, sizes = (600, 1, (1_000,)) if arguments.quick else (5_000, 2, (1_000, 10_000, 100_000))
+    length, orders = (600, 1) if arguments.quick else (5_000, 2)
     sources = {name: intents(name) for name in ("banking77", "clinc150")}
     if arguments.quora is not None:
         sources["qqp"] = duplicates(arguments.quora)
     broken: list[str] = []
     lines: list[str] = []
-    for line in report(sources, length, orders, sizes, arguments.quora, broken):
+    for line in report(sources, length, orders, arguments.quora, broken):
         print(line, flush=True)
         lines.append(line)
     if arguments.write:
@@ -58,7 +57,6 @@ def report(
     sources: dict[str, list[Question]],
     length: int,
     orders: int,
-    sizes: tuple[int, ...],
     quora: Path | None,
     broken: list[str],
 ) -> Iterator[str]:
@@ -75,15 +73,6 @@ def report(
     yield from attacked(sources["banking77"][:length], broken)
     yield "\n### Tenants, with a store that mixes up their namespaces\n"
     yield from isolated(1_000 if length < 5_000 else 100_000, broken)
-    yield "\n### What a look-up costs\n"
-    yield "| entries | search | exact hit, ms of CPU | look-up, ms of CPU | p99, ms of CPU | bytes for each entry |"
-    yield "|---|---|---|---|---|---|"
-    for size in sizes:
-        for indexed in (False, True) if size > 10_000 else (False,):
-            told = cost(size, indexed)
-            times = f"{told.exact_ms:.2f} | {told.median_ms:.2f} | {told.p99_ms:.2f}"
-            held = f"{told.entry_bytes:,.0f}" if size > 1_000 else "too few to tell"
-            yield f"| {size:,} | {told.index} | {times} | {held} |"
     yield "\n### The local embedder\n"
     yield from embedder(quora)
 

@@ -8,6 +8,7 @@ import random
 import time
 from contextlib import asynccontextmanager
 
+import asyncpg
 import pytest
 
 from asahi_kernel import ConfigError, Secret
@@ -142,4 +143,39 @@ async def test_a_database_that_is_down_at_the_start_is_used_once_it_is_there(own
             await each.count("here")
         own_postgres.server.start()
         await each.upsert("here", "k", unit(1, 4), b"")
+        assert await each.count("here") == 1
+
+
+async def test_a_namespace_is_walked_weighed_and_trimmed_by_use(fresh_database_url):
+    async with store(fresh_database_url) as each:
+        await each.upsert_many("here", [(f"k{number:02}", unit(number, 4), b"x" * 100) for number in range(25)])
+        await each.upsert("there", "k00", unit(1, 4), b"y")
+        first = await each.page("here", None, 10)
+        assert [key for key, _ in first] == [f"k{number}" for number in range(24, 14, -1)]
+        assert first[0][1] == b"x" * 100
+        assert [key for key, _ in await each.page("here", "k02", 10)] == ["k01", "k00"]
+        rows, size = await each.sizes("here")
+        assert rows == 25
+        assert await each.trim("here", "k05", 100, 1 << 40) == 5
+        await each.touch("here", ["k05", "k06"])
+        assert await each.trim("here", "k00", 12, 1 << 40) == 8
+        assert [key for key, _ in await each.page("here", None, 99)] == [
+            *(f"k{number}" for number in range(24, 14, -1)),
+            "k06",
+            "k05",
+        ]
+        assert await each.trim("here", "k00", 100, 3 * size // 25) == 9
+        assert [key for key, _ in await each.page("here", None, 99)] == ["k24", "k06", "k05"]
+        assert await each.count("there") == 1
+
+
+async def test_a_table_of_before_learns_when_its_rows_are_used(fresh_database_url):
+    async with store(fresh_database_url) as each:
+        await each.upsert("here", "k", unit(1, 4), b"")
+    connection = await asyncpg.connect(fresh_database_url)
+    await connection.execute("ALTER TABLE asahi_vectors DROP COLUMN used")
+    await connection.close()
+    async with store(fresh_database_url) as each:
+        await each.touch("here", ["k"])
+        assert await each.trim("here", "a", 1, 1 << 40) == 0
         assert await each.count("here") == 1
