@@ -1,5 +1,7 @@
 """What all tests share: the backend of async tests, and the matrix that is shown at the end."""
 
+from typing import Any
+
 import pytest
 from tests.servers.fixtures import (
     database_url,
@@ -34,6 +36,18 @@ def anyio_backend() -> str:
 def elsewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a test leaves in the working folder, such as `data/`, is its own."""
     monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where files run in processes of their own, each hands over its cells."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["matrix"] = MATRIX
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    for name, cells in getattr(node, "workeroutput", {}).get("matrix", {}).items():
+        MATRIX.setdefault(name, {}).update(cells)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
