@@ -4,8 +4,8 @@
 
 A serving process for each case takes turns with a bare passthrough in one run; what counts is the ratio of the medians.
 The semantic tier is filled through its own `put` (see `filling`), and served from the files of that, so that a start
-with so many entries is measured too. On two quiet cores 100,000 entries take about three minutes, 1,000,000 about half
-an hour; with `--keep` they are filled once.
+with so many entries is measured too. On two quiet cores 100,000 entries take about three minutes, 1,000,000 about
+half an hour; with `--keep` they are filled once.
 """
 
 from __future__ import annotations

@@ -104,21 +104,26 @@ async def test_the_model_that_writes_the_line_is_overhead_of_the_cache() -> None
 
 @pytest.mark.parametrize("illness", ["broken", "slow"])
 async def test_a_model_that_gives_no_line_costs_no_answer(illness: str) -> None:
-    options = {**OPTIONS, "context_timeout_ms": 50}
+    options = {**OPTIONS, "context_model": "gpt-4-turbo", "context_timeout_ms": 50}
     async with proven(options=options, providers={"mock": {"max_retries": 0}}) as gateway:
         ((outlet,),) = (upstream.outlets for upstream in gateway.upstreams.values())
-        complete = outlet.provider.complete
+        complete, answered = outlet.provider.complete, asyncio.Event()
 
         async def sick(model: Any, request: Any) -> Any:
-            if model.name != "mistral-7b":
-                return await complete(model, request)
-            if illness == "slow":
-                await asyncio.sleep(5)
-            raise ProviderError("500", status=500)
+            if model.name == "gpt-4-turbo":
+                if illness == "broken":
+                    raise ProviderError("500", status=500)
+                await answered.wait()
+            return await complete(model, request)
 
         outlet.provider.complete = sick
-        answer = await asking(gateway, question(PASSWORD))
+        async with asyncio.timeout(10):
+            answer = await asking(gateway, question(PASSWORD))
         assert answer.completion.text
+        answered.set()
+        await settled(gateway)
+        (own,) = [each for each in await events_of(gateway) if each.route == OWN]
+        assert (own.overhead_cost > 0) == (illness == "slow"), "what it used is owed, and nothing else"
         (entry,) = gateway.tiers["semantic"]._stock._entries.of("here")
         assert entry.context.startswith("This is a request of the kind faq")
         assert gateway.faults["cache.semantic.context"] == 1

@@ -12,7 +12,7 @@ from asahi_kernel.tiers import PREVIEW, CacheRow
 from asahi_semantic.facts import Facts, unpack
 
 #: A vector of 256 floats and in the index, the entry, its completion and its places in four dictionaries.
-_AROUND = 3_600
+_AROUND = 3_100
 
 
 class Record(Struct):

@@ -117,7 +117,8 @@ async def stepwise(config: IntermediateConfig, gateway: Gateway) -> AsyncIterato
 
 
 def _contexts(config: SemanticConfig, gateway: Gateway) -> Contexts:
-    """A model is paid as rechecks are: an event of its own, overhead of the semantic cache."""
+    """A model is paid as rechecks are: an event of its own, overhead of the semantic cache. A call that takes too long
+    is not waited for, but ends and is settled: what it used is owed."""
     model = config.context_model
     if config.context != "model":
         return Contexts(config.context)
@@ -126,9 +127,10 @@ def _contexts(config: SemanticConfig, gateway: Gateway) -> Contexts:
 
     async def ask(request: Request, principal: Principal) -> Completion | None:
         written = None
+        work = gateway.detach(recheck(gateway, request, principal, model, "semantic_cache", why=_WHY))
         with suppress(TimeoutError):
             async with asyncio.timeout(config.context_timeout_ms / 1e3):
-                written = await recheck(gateway, request, principal, model, "semantic_cache", why=_WHY)
+                written = await asyncio.shield(work)
         if written is None:
             gateway.faults["cache.semantic.context"] += 1
             log.warning("the model %r wrote no context line%s", model, _unknown(gateway, model))

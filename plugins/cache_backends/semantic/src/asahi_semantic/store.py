@@ -109,8 +109,11 @@ class NumpyStore:
     async def keep(self, alive: Callable[[str, str], bool]) -> None:
         """Delete every vector of which nobody knows any more."""
         for namespace, shelf in list(self._shelves.items()):
-            if doomed := [key for key in shelf.held() if not alive(namespace, key)]:
-                await self.delete(namespace, doomed)
+            keys = shelf.held()
+            for start in range(0, len(keys), _SLICE):
+                if doomed := [key for key in keys[start : start + _SLICE] if not alive(namespace, key)]:
+                    await self.delete(namespace, doomed)
+                await asyncio.sleep(0)
 
     async def count(self, namespace: str) -> int:
         """How many vectors a namespace holds."""
