@@ -1,5 +1,7 @@
 """What all tests share: the backend of async tests, and the matrix that is shown at the end."""
 
+import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -33,9 +35,15 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a test leaves in the working folder, such as `data/`, is its own."""
+def elsewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever a test leaves in the working folder, such as `data/`, or in the environment, such as what `asahi serve`
+    tells its workers, is its own."""
     monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -68,7 +68,7 @@ def test_explain_tells_the_whole_decision_of_an_own_request_only(url):
     status, _, body = call(url, path, "acme-developer")
     told = json.loads(body)
     assert status == 200
-    assert [rule["rule"] for rule in told["rules"]][-1] == "cheapest"
+    assert [rule["rule"] for rule in told["rules"]][-2:] == ["cheapest", "plan"]
     (chosen,) = [each for each in told["candidates"] if each["chosen"]]
     assert chosen["model"] == answer["model_used"]
     assert all("refused_by" in each for each in told["candidates"] if not each["chosen"])
