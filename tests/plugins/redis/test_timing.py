@@ -6,6 +6,7 @@ import gc
 import random
 import time
 from contextlib import asynccontextmanager
+from statistics import median
 
 import pytest
 from tests.plugins.redis.kit import tier
@@ -21,7 +22,7 @@ PROBES = 2_000
 
 
 def asking(number: int) -> Request:
-    return Request(messages=(Message("user", f"question {number}"),))
+    return Request(messages=(Message("user", f"question {number:06d}"),))
 
 
 def auc(ones: list[float], others: list[float]) -> float:
@@ -56,8 +57,9 @@ async def redis(url: str):
 
 
 async def probe(each, salts: Salts, attacker) -> float:
+    """Every other question is the victim's, so that nothing but that tells them apart: neither length nor age."""
     victim = salts.of(HERE.org)
-    for number in range(PROBES):
+    for number in range(0, 2 * PROBES, 2):
         await each.put(fingerprint(asking(number), victim), asking(number), HERE, PARIS)
     took: dict[bool, list[float]] = {True: [], False: []}
     numbers = list(range(2 * PROBES))
@@ -68,14 +70,15 @@ async def probe(each, salts: Salts, attacker) -> float:
         request = asking(number)
         begun = time.perf_counter_ns()
         await each.get(fingerprint(request, own), request, attacker)
-        took[number < PROBES].append(time.perf_counter_ns() - begun)
+        took[number % 2 == 0].append(time.perf_counter_ns() - begun)
     return auc(took[True], took[False])
 
 
 @pytest.mark.parametrize("opened", [memory, redis])
 async def test_a_stranger_sees_no_difference(opened, redis_url):
     async with opened(redis_url) as each:
-        assert abs(await probe(each, Salts(b"s" * 32), THERE) - 0.5) < 0.03
+        seen = [await probe(each, Salts(b"s" * 32), THERE) for _ in range(3)]
+        assert abs(median(seen) - 0.5) < 0.03, seen
 
 
 @pytest.mark.parametrize("opened", [memory, redis])
