@@ -78,6 +78,19 @@ async def test_what_is_only_noted_waits_for_storage_and_keeps_its_order():
     assert await chain(storage) == ["login", "auth_failure", "logout"]
 
 
+async def test_however_much_waits_at_the_end_is_written():
+    storage, faults = Failing(), Counter()
+    storage.dead = True
+    writer = AuditWriter(storage, faults)
+    async with writer.writing():
+        for _ in range(2_500):
+            writer.note(entry_of(ANA, "login", "-"))
+        await asyncio.sleep(0.05)
+        storage.dead = False
+    assert len(await chain(storage)) == 2_500
+    assert not faults["audit.lost"]
+
+
 async def test_what_is_lost_at_the_end_is_counted():
     storage, faults = Failing(), Counter()
     storage.dead = True
@@ -101,8 +114,8 @@ class Unheard(Failing):
 
 
 async def test_a_commit_whose_answer_was_lost_is_not_written_twice_and_holds_up_nothing():
-    storage = Unheard()
-    writer = AuditWriter(storage, Counter())
+    storage, faults = Unheard(), Counter()
+    writer = AuditWriter(storage, faults)
     async with writer.writing():
         writer.note(entry_of(ANA, "login", "-"))
         writer.note(entry_of(ANA, "logout", "-"))
@@ -112,6 +125,7 @@ async def test_a_commit_whose_answer_was_lost_is_not_written_twice_and_holds_up_
         async with asyncio.timeout(5):
             await writer.record(entry_of(ANA, "cache_clear", "cache"))
     assert await chain(storage) == ["login", "logout", "cache_clear"]
+    assert not faults["audit.lost"]
     assert await storage.repositories.audit.verify_chain("acme") == ""
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 from tests.plugins.piccolo.kit import assert_books_are_whole, batch, opened, postgres, sqlite
 
+from asahi_kernel.records import Settled
 from asahi_piccolo import migrating
 from asahi_piccolo.config import PostgresConfig, SqliteConfig, StorageConfig
 from asahi_piccolo.engines import engine_for
@@ -143,6 +146,19 @@ async def test_coarse_sums_of_what_is_there_are_those_that_are_kept_meanwhile(co
     assert {row[1] for row in await read(config, sums)} == {"minute", "hour", "day", "mins", "hours", "days"}
     assert await migrating.upgrade(engine) == ("0005",)
     assert await read(config, sums) == kept
+
+
+async def test_of_what_is_long_past_only_the_sums_by_day_stay(config: StorageConfig) -> None:
+    async with opened(config) as storage:
+        await storage.books.post([aged(each, days=400) for each in batch(20)])
+        await storage.retention.sweep("here", datetime.now(UTC))
+    kept = await read(config, "SELECT granularity, sum(requests) FROM usage_rollups GROUP BY 1 ORDER BY 1")
+    assert kept == [(name, 20) for name in ("day", "day.a", "day.k", "day.t", "day.u", "days")]
+
+
+def aged(settled: Settled, days: int) -> Settled:
+    moment = settled.event.timestamp - timedelta(days=days)
+    return Settled(*(replace(each, timestamp=moment) for each in (settled.event, settled.decision)))
 
 
 async def test_a_column_comes_and_goes_on_a_filled_table_and_old_code_runs_on(config: StorageConfig) -> None:
