@@ -53,3 +53,38 @@ def test_four_workers_share_hits_and_a_restart_loses_none(tmp_path: Path, redis_
         with gateway(tmp_path, {**tree, "api": {}}, REDIS_URL=redis_url) as server:
             assert [ask(server, f"question {number}") for number in range(5)] == ["t1"] * 5
         assert len(rows(ledger)) == 5
+
+
+def test_four_workers_share_the_semantic_tier_in_postgres(tmp_path: Path, fresh_database_url: str) -> None:
+    """What one worker kept all four answer from, over a restart too; cleared for one, it is cleared for all."""
+    with upstream(tmp_path) as (vendor, ledger):
+        tree = configuration(vendor.url, fresh())
+        del tree["redis"]
+        tree |= {
+            "storage": {"type": "postgres", "url": fresh_database_url},
+            "encryption": {"key": "0123456789abcdef" * 4},
+            "cache": {"tiers": ["semantic"]},
+            "cache_tiers": {"semantic": {"vector_store": "pgvector"}},
+            "vector_stores": {"pgvector": {"dimension": 256, "url": fresh_database_url, "timeout_ms": 5_000}},
+        }
+        with gateway(tmp_path, tree) as server:
+            assert [ask(server, WAYS[number % 5]) for number in range(5)] == ["miss"] * 5
+            assert [ask(server, WAYS[number % 5]) for number in range(40)] == ["t2"] * 40
+            assert len(rows(ledger)) == 5
+        with gateway(tmp_path, tree) as server:
+            assert [ask(server, each) for each in WAYS] == ["t2"] * 5
+            clear = urllib.request.Request(
+                f"{server.url}/cache/clear", headers={"authorization": f"Bearer {KEY}"}, method="DELETE"
+            )
+            urllib.request.urlopen(clear, timeout=20).close()
+            assert ask(server, WAYS[0]) == "miss"
+        assert len(rows(ledger)) == 6
+
+
+WAYS = (
+    "How do I reset my password?",
+    "Which is the capital of France?",
+    "When does the lease end?",
+    "What does a stamp to Japan cost?",
+    "Who wrote the novel Emma?",
+)
