@@ -11,7 +11,6 @@ from tests.kernel.kit import ask, chunks_of, events_of, faults, gateway_of, repl
 from asahi_kernel.api.health import examine
 from asahi_kernel.errors import Invalid, ProviderFailed, Unavailable
 from asahi_kernel.journal import Journal, Receipt, wal
-from asahi_kernel.journal.books import BookShelf
 from asahi_kernel.journal.entries import Closed, Intent, encode
 from asahi_kernel.journal.frames import frame, scan
 from asahi_kernel.journal.recovery import resolve
@@ -243,50 +242,6 @@ class TestRecovery:
             assert await gateway.storage.events.find("here", one.event.request_id) == one.event
             await later.close()
             assert files(tmp_path) == []
-
-    @pytest.mark.anyio
-    async def test_prices_that_storage_never_saw_come_with_what_was_charged_by_them(self, tmp_path, monkeypatch):
-        """Storage is away for the whole life of a process, and the next one has other prices."""
-        old, new = (replace(BOOK, version=version) for version in ("2026-a", "2026-b"))
-        settings = Settings(mode="durable", dir=str(tmp_path))
-        async with gateway_of() as gateway:
-
-            async def down(*args):
-                raise OSError("down")
-
-            with monkeypatch.context() as broken:
-                broken.setattr(gateway.storage.books, "post", down)
-                broken.setattr(gateway.storage.prices, "save", down)
-                first = Journal(gateway.storage, {}, Counter(), settings)
-                await first.open(old)
-                receipt = Receipt()
-                first.add(receipt, settled(price_version=old.version))
-                await first.kept(receipt)
-                await first.close()
-            (tmp_path / "torn.book").write_bytes(b"\xff")
-            later = Journal(gateway.storage, {}, Counter(), settings)
-            await later.open(new)
-            while not later.recovered:
-                await asyncio.sleep(0.01)
-            await later.close()
-            assert await gateway.storage.prices.find(old.version) == old
-            assert await gateway.storage.prices.find(new.version) == new
-            assert [path.name for path in tmp_path.glob("*.book")] == ["torn.book"]
-
-    @pytest.mark.anyio
-    async def test_a_disk_that_takes_no_book_stops_nobody(self, tmp_path, monkeypatch):
-        def full(*args):
-            raise OSError(errno.ENOSPC, "no space left on device")
-
-        monkeypatch.setattr(BookShelf, "put", full)
-        async with gateway_of() as gateway:
-            told = Counter()
-            journal = Journal(gateway.storage, {}, told, Settings(mode="buffered", dir=str(tmp_path)))
-            await journal.open(BOOK)
-            journal.add(Receipt(), settled())
-            await journal.close()
-            assert told["journal.book"] == 1
-            assert await gateway.storage.prices.find(BOOK.version) == BOOK
 
 
 @pytest.mark.anyio

@@ -151,23 +151,27 @@ def group(
     `saved_by` and `sketch` are summed up only with `detail`."""
     found: dict[Key, Sums] = {}
     for rollup in rollups:
-        key = rollup.key
-        grouped = Key(
-            granularity=key.granularity,
-            bucket=key.bucket if "bucket" in by else start,
-            org_id=key.org_id,
-            user_id=key.user_id if "user_id" in by else "",
-            key_id=key.key_id if "key_id" in by else "",
-            model=key.model if "model" in by else "",
-            task_type=key.task_type if "task_type" in by else "",
-            agent_type=key.agent_type if "agent_type" in by else "",
-            cache_tier=key.cache_tier if "cache_tier" in by else 0,
-        )
-        merge(found.setdefault(grouped, Sums()), rollup.sums)
+        bucket = rollup.key.bucket if "bucket" in by else start
+        merge(found.setdefault(narrowed(rollup.key, by, bucket), Sums()), rollup.sums)
     if not detail:
         for sums in found.values():
             sums.saved_by, sums.sketch = {}, {}
     return [Rollup(key, sums) for key, sums in found.items()]
+
+
+def narrowed(key: Key, by: Collection[Dimension], bucket: datetime) -> Key:
+    """A key that tells only these dimensions apart."""
+    return Key(
+        granularity=key.granularity,
+        bucket=bucket,
+        org_id=key.org_id,
+        user_id=key.user_id if "user_id" in by else "",
+        key_id=key.key_id if "key_id" in by else "",
+        model=key.model if "model" in by else "",
+        task_type=key.task_type if "task_type" in by else "",
+        agent_type=key.agent_type if "agent_type" in by else "",
+        cache_tier=key.cache_tier if "cache_tier" in by else 0,
+    )
 
 
 def add(totals: Totals, rollup: Rollup) -> None:

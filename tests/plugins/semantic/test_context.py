@@ -70,15 +70,16 @@ async def test_a_lost_vector_is_made_anew_with_its_line(tmp_path: Any) -> None:
     worker = Worker(tmp_path)
     worker.tier._contexts = Contexts("template")
     await worker.tier.put(b"1", ask(PASSWORD), HERE, say("Click reset."))
-    (before,) = worker.store._shelves["here:local:1"].rows()
+    before = worker.store._shelves["here:local:1"]
     worker.stop()
     for path in tmp_path.glob("*.vectors.*"):
         path.unlink()
     worker = Worker(tmp_path)
     await worker.tier.load()
-    (after,) = worker.store._shelves["here:local:1"].rows()
-    assert after[0] == before[0]
-    assert (after[1] == before[1]).all()
+    after = worker.store._shelves["here:local:1"]
+    assert after is not before
+    assert after.held() == before.held()
+    assert (after._vector(0) == before._vector(0)).all()
     worker.stop()
 
 

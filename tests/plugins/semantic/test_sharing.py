@@ -180,7 +180,10 @@ async def test_what_another_org_or_another_key_sealed_cannot_be_opened(fresh_dat
         assert await stranger.get(b"2", ask(PASSWORD), THERE) is None
         nearest = one._parts._store.nearest
         one._parts._store.nearest = lambda namespace, *rest: nearest("there:local:1", *rest)
+        told: list[str] = []
+        one._parts._fault = told.append
         assert await prove(one).get(b"2", ask(PASSWORD), HERE) is None
+        assert told == ["entry"]
         assert await one.get(b"2", ask(PASSWORD), THERE) is not None
 
 

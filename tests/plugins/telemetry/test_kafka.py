@@ -7,6 +7,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from datetime import date
 
 import pytest
 from tests.kernel.kit import ask, gateway_of
@@ -262,3 +263,20 @@ def test_a_folder_for_files_that_cannot_be_written_stops_the_start(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"sinks\.jsonl\.dir"):
         Files(tmp_path / "file" / "x", 1).open()
+
+
+async def test_two_threads_turn_the_page_of_a_day_once(tmp_path, monkeypatch):
+    files = Files(tmp_path, 30)
+    files.open()
+    turn = files._turn
+
+    def slowly(today):
+        time.sleep(0.05)
+        turn(today)
+
+    monkeypatch.setattr(files, "_turn", slowly)
+    files._day = date(2020, 1, 1)
+    await asyncio.gather(*[asyncio.to_thread(files._append, b"%d\n" % number) for number in range(8)])
+    files.close()
+    (path,) = tmp_path.iterdir()
+    assert sorted(path.read_bytes().split()) == [b"%d" % number for number in range(8)]

@@ -10,12 +10,13 @@ import fcntl
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from asahi_kernel.errors import ConfigError
+from asahi_telemetry.living import alone, dead
 from asahi_telemetry.tally import Gauge, Snapshot, Tally, decode, encode, snapshot
 
 _RETIRED = "retired.counts"
@@ -34,7 +35,7 @@ class Folder:
         """Take a place, and merge what dead workers left; raises `ConfigError` where the folder cannot be written."""
         try:
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._held(fcntl.LOCK_EX):
+            with alone(self._path, fcntl.LOCK_EX):
                 self._retire()
                 self._lock = os.open(self._file("live"), os.O_RDWR | os.O_CREAT, 0o600)
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -47,7 +48,7 @@ class Folder:
 
     def others(self) -> tuple[Tally, list[Gauge]]:
         """What all others counted, and the gauges of those that live."""
-        with self._held(fcntl.LOCK_SH):
+        with alone(self._path, fcntl.LOCK_SH):
             retired = self._read(self._path / _RETIRED)
             tally, gauges = retired.tally(), list[Gauge]()
             for name in self._names():
@@ -80,30 +81,11 @@ class Folder:
             if self._dead(path.stem) and not self._file("counts", path.stem).exists():
                 path.unlink(missing_ok=True)
 
-    @contextmanager
-    def _held(self, how: int) -> Iterator[None]:
-        fd = os.open(self._path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(fd, how)
-            yield
-        finally:
-            os.close(fd)
-
     def _names(self) -> Iterator[str]:
         return (path.stem for path in sorted(self._path.glob("*.counts")) if path.name != _RETIRED)
 
     def _dead(self, name: str) -> bool:
-        try:
-            fd = os.open(self._file("live", name), os.O_RDWR)
-        except FileNotFoundError:
-            return True
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        finally:
-            os.close(fd)
-        return True
+        return dead(self._file("live", name))
 
     def _read(self, path: Path) -> Snapshot:
         """A file that is not there is empty; one that a power cut broke is counted, and left out."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -30,6 +31,7 @@ class Files:
         self._own = secrets.token_hex(4)
         self._day: date | None = None
         self._file = -1
+        self._writing = threading.Lock()
 
     async def write(self, events: Sequence[Event]) -> None:
         await asyncio.to_thread(self._append, b"".join(line_of(event) + b"\n" for event in events))
@@ -47,12 +49,13 @@ class Files:
         os.close(self._file)
 
     def _append(self, text: bytes) -> None:
-        today = datetime.now(UTC).date()
-        if today != self._day:
-            os.close(self._file)
-            self._turn(today)
-        while text:
-            text = text[os.write(self._file, text) :]
+        with self._writing:
+            today = datetime.now(UTC).date()
+            if today != self._day:
+                os.close(self._file)
+                self._turn(today)
+            while text:
+                text = text[os.write(self._file, text) :]
 
     def _turn(self, today: date) -> None:
         self._day = today

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from asahi_kernel.background import repeated
 from asahi_kernel.errors import ConfigError
-from asahi_kernel.lines import CHANGE
+from asahi_telemetry.reaching import Reaching
 from asahi_telemetry.spool import Spool, line_of
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Stream:
         self._producer = producer
         self._using, self._sending = threading.Lock(), threading.Lock()
         self._ending = threading.Event()
-        self._failing = False
+        self._reaching = Reaching(log, "events", "kafka")
         self._rests_until = 0.0
         self._rest_s = _FIRST_REST_S
         self._adopt_at = time.monotonic() + _ADOPT_S
@@ -76,9 +76,8 @@ class Stream:
             self._faults["kafka.unsent"] += 1
             self._rests_until = time.monotonic() + self._rest_s
             self._rest_s = min(2 * self._rest_s, _LONGEST_REST_S)
-        if sent == self._failing and not self._ending.is_set():
-            self._failing = not sent
-            log.warning("events %s", "reach kafka again" if sent else "do not reach kafka", extra=CHANGE)
+        if not self._ending.is_set():
+            self._reaching.told(sent)
 
     def end(self) -> None:
         """Send no more: what waits is for the next start."""

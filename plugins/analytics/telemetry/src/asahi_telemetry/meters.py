@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from asahi_kernel.background import repeated
 from asahi_kernel.errors import ConfigError
-from asahi_kernel.lines import CHANGE
 from asahi_telemetry.collector import named, ourselves
 from asahi_telemetry.distributions import Attributes, Distributions, Instrument
+from asahi_telemetry.reaching import Reaching, Silent
 
 if TYPE_CHECKING:
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -41,13 +41,6 @@ DURATION = Instrument(
 _EMBEDDINGS = "/v1/embeddings"
 
 
-class Silent:
-    """Nobody wants them."""
-
-    async def write(self, events: Sequence[Event]) -> None:
-        return
-
-
 class Meters:
     """`write` only adds numbers; all of them are sent every interval. A dead collector costs nothing: numbers that add
     up since the start are sent the next time, and those since the last time are kept until then."""
@@ -59,7 +52,7 @@ class Meters:
         self._org_label = gateway.settings.observability.org_label
         now = time.time_ns()
         self._tokens, self._duration = Distributions(TOKENS, now), Distributions(DURATION, now)
-        self._failing = False
+        self._reaching = Reaching(log, "metrics", "the collector")
 
     async def write(self, events: Sequence[Event]) -> None:
         for event in events:
@@ -80,10 +73,7 @@ class Meters:
             if self._delta:
                 for each, taken in zip(mine, told, strict=True):
                     each.restore(taken)
-        if sent == self._failing:
-            self._failing = not sent
-            words = "reach the collector again" if sent else "do not reach the collector"
-            log.warning("metrics %s", words, extra=CHANGE)
+        self._reaching.told(sent)
 
     def _count(self, event: Event, attempt: Attempt) -> None:
         """Only tokens that the vendor counted are told: the conventions ask for what is billed, or nothing."""

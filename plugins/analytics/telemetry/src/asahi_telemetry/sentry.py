@@ -18,6 +18,7 @@ from asahi_kernel.errors import ConfigError
 from asahi_kernel.logs import message_of
 from asahi_kernel.served import current
 from asahi_kernel.tracing import sampled, trace_id
+from asahi_telemetry.reaching import Silent
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
@@ -33,13 +34,6 @@ _QUIET_S = 60.0
 _MOST_FAULTS = 1_000
 #: Attributes of spans that say who asked.
 _OURS_ALONE = frozenset({"asahi.org"})
-
-
-class Silent:
-    """Nobody wants to know."""
-
-    async def write(self, events: Sequence[Event]) -> None:
-        return
 
 
 class Transactions:

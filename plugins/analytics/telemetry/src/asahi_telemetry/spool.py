@@ -7,14 +7,14 @@ import fcntl
 import os
 import secrets
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from asahi_kernel.errors import ConfigError
 from asahi_kernel.records import Event
+from asahi_telemetry.living import alone, dead
 
 _FULL_BYTES = 4 << 20
 _encode = msgspec.json.Encoder().encode
@@ -46,7 +46,7 @@ class Spool:
         """Take a place, and over what dead processes left; `place` is what the configuration calls the folder."""
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._alone():
+            with alone(self._folder):
                 self._lock = os.open(self._folder / f"{self._own}.live", os.O_RDWR | os.O_CREAT, 0o600)
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.adopt()
@@ -55,9 +55,9 @@ class Spool:
 
     def adopt(self) -> None:
         """Take over the segments of processes that died."""
-        with self._alone():
+        with alone(self._folder):
             for live in sorted(self._folder.glob("*.live")):
-                if live.stem != self._own and _dead(live):
+                if live.stem != self._own and dead(live):
                     for path in sorted(self._folder.glob(f"{live.stem}.*.jsonl")):
                         self._take(path)
                     live.unlink(missing_ok=True)
@@ -118,25 +118,3 @@ class Spool:
         size = mine.stat().st_size
         self._ready.append((mine, size))
         self.size += size
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Nobody else comes or takes over meanwhile."""
-        held = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(held)
-
-
-def _dead(live: Path) -> bool:
-    """Whether nobody holds this place any more."""
-    held = os.open(live, os.O_RDWR)
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    finally:
-        os.close(held)
-    return True

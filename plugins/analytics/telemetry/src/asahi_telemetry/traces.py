@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from asahi_kernel.background import repeated
-from asahi_kernel.lines import CHANGE
 from asahi_kernel.tracing import sampled, trace_id
 from asahi_telemetry.collector import named, ourselves
+from asahi_telemetry.reaching import Reaching, Silent
 
 if TYPE_CHECKING:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -32,13 +32,6 @@ _EVERY_S = 0.5
 _BATCH = 200
 
 
-class Silent:
-    """Nobody wants traces."""
-
-    async def write(self, events: Sequence[Event]) -> None:
-        return
-
-
 class Traces:
     """`write` only takes a share of the events; a thread makes spans of them and sends them. A dead collector loses
     spans, which are counted, and nothing else."""
@@ -51,7 +44,7 @@ class Traces:
         self._exporter = exporter
         self._waiting: deque[Event] = deque()
         self._most = config.max_queue
-        self._failing = False
+        self._reaching = Reaching(log, "traces", "the collector")
 
     async def write(self, events: Sequence[Event]) -> None:
         for event in events:
@@ -74,10 +67,7 @@ class Traces:
             sent = await asyncio.to_thread(self._export, batch)
             if not sent:
                 self._gateway.faults["traces.dropped"] += len(batch)
-            if sent == self._failing:
-                self._failing = not sent
-                told = "reach the collector again" if sent else "do not reach the collector"
-                log.warning("traces %s", told, extra=CHANGE)
+            self._reaching.told(sent)
 
     def _export(self, batch: Sequence[Event]) -> bool:
         spans = [span for event in batch for span in self._layout.spans(event, self._org(event.org_id))]

@@ -130,6 +130,10 @@ class Parts:
             self._owe(place.namespace, key, (place.vector, payload))
         await self._spare.upsert(place.namespace, key, place.vector, payload)
 
+    def note(self, part: str) -> None:
+        """Count that a part failed."""
+        self._fault(part)
+
     async def load(self) -> None:
         """Let a store that keeps files here read them."""
         if isinstance(self._store, NumpyStore):

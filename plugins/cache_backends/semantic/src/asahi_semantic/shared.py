@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from asahi_semantic.parts import Parts, Place
     from asahi_semantic.stock import Detach
     from asahi_semantic.tenant import Tenant
+
+log = logging.getLogger(__name__)
 
 #: Entries that need not be fetched and unsealed again, answers whose record is known, entries that are not to be served
 #: although the store may still have them.
@@ -174,7 +177,9 @@ class SharedStock:
         """None for what another org, another key or another version has sealed."""
         try:
             return unseal(self._vault, org, key, payload, partial(self.record, org))
-        except Exception:  # noqa: BLE001 - whatever it is, it is no entry of this org
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is no entry of this org
+            self._parts.note("entry")
+            log.warning("an entry of the shared store cannot be opened (%s)", type(error).__name__)
             return None
 
     def _forget(self, org: str, entry_id: str) -> Entry | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -92,11 +92,6 @@ class Shelf:
             for row, score in zip(rows[order].tolist(), scores[order].tolist(), strict=True)
         )
         return [(key, score, self._payloads[row]) for key, score, row in keys if key is not None]
-
-    def rows(self) -> Iterator[tuple[str, Floats, bytes]]:
-        """All of them, in no order."""
-        for key, row in self._rows.items():
-            yield key, self._vector(row), self._payloads[row]
 
     def catch_up(self, most: int | None = None) -> None:
         """Let the index take in rows that it has not: `most` of them, or all. It begins once there are enough."""

@@ -4,11 +4,10 @@ users, keys and tasks there are."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
 
 from msgspec import Struct
 
-from asahi_kernel.rollups import Dimension, Granularity, Key
+from asahi_kernel.rollups import Dimension, Granularity
 
 
 class Coarse(Struct, frozen=True, kw_only=True):
@@ -18,21 +17,6 @@ class Coarse(Struct, frozen=True, kw_only=True):
     dimensions: frozenset[Dimension]
     names: Mapping[Granularity, str]
     documents: bool = False
-
-    def place(self, key: Key) -> tuple[Any, ...]:
-        """Where the sums of this key are added, in the order of the unique index."""
-        kept = self.dimensions
-        return (
-            key.org_id,
-            self.names[key.granularity],
-            key.bucket,
-            key.user_id if "user_id" in kept else "",
-            key.key_id if "key_id" in kept else "",
-            key.model if "model" in kept else "",
-            key.task_type if "task_type" in kept else "",
-            key.agent_type if "agent_type" in kept else "",
-            key.cache_tier if "cache_tier" in kept else 0,
-        )
 
 
 #: What totals, percentiles and trends are read from.

@@ -36,7 +36,8 @@ _ORGS = Statement(
     ) SELECT org_id FROM o WHERE org_id IS NOT NULL"""
 )
 _OLD = Statement("SELECT request_id FROM inference_events WHERE org_id = $1 AND timestamp < $2 LIMIT $3")
-_SWEEPS = (
+#: Forget requests; how many events went is what the last one says.
+SWEEPS = (
     Statement(
         "DELETE FROM provider_attempts WHERE request_id = ANY($1::text[])",
         "DELETE FROM provider_attempts WHERE request_id IN (SELECT value FROM json_each($1))",
@@ -146,7 +147,7 @@ class StoredRetention:
         gone = 0
         while ids := [row["request_id"] for row in await self._database.fetch(_OLD, org, before, _CHUNK)]:
             async with self._database.transaction(BOOKS) as session:
-                for statement in _SWEEPS:
+                for statement in SWEEPS:
                     count = await session.run(statement, ids)
                 gone += count
         now = datetime.now(UTC)

@@ -8,6 +8,7 @@ import msgspec
 
 from asahi_kernel.records import Decision
 from asahi_piccolo.database import BOOKS, Database, Row, Statement
+from asahi_piccolo.keeping import SWEEPS
 from asahi_piccolo.rollups import unnamed
 
 _CHUNK = 2_000
@@ -25,20 +26,6 @@ _DECISIONS = Statement(
     "SELECT request_id, record FROM decisions WHERE request_id IN (SELECT value FROM json_each($1))",
 )
 _REWRITE = Statement("UPDATE decisions SET record = $2 WHERE request_id = $1")
-_SPENT = (
-    Statement(
-        "DELETE FROM provider_attempts WHERE request_id = ANY($1::text[])",
-        "DELETE FROM provider_attempts WHERE request_id IN (SELECT value FROM json_each($1))",
-    ),
-    Statement(
-        "DELETE FROM decisions WHERE request_id = ANY($1::text[])",
-        "DELETE FROM decisions WHERE request_id IN (SELECT value FROM json_each($1))",
-    ),
-    Statement(
-        "DELETE FROM inference_events WHERE request_id = ANY($1::text[])",
-        "DELETE FROM inference_events WHERE request_id IN (SELECT value FROM json_each($1))",
-    ),
-)
 _ANSWERS_OF = Statement(
     "DELETE FROM idempotency_keys WHERE org_id = $1 AND request_id = ANY($2::text[])",
     "DELETE FROM idempotency_keys WHERE org_id = $1 AND request_id IN (SELECT value FROM json_each($2))",
@@ -83,7 +70,7 @@ class StoredPurge:
         counts = {"inference_events": 0}
         while ids := _ids(await self._database.fetch(_IDS_OF_ORG, org, _CHUNK)):
             async with self._database.transaction(BOOKS) as session:
-                for statement in _SPENT:
+                for statement in SWEEPS:
                     gone = await session.run(statement, ids)
                 counts["inference_events"] += gone
         async with self._database.transaction(BOOKS) as session:

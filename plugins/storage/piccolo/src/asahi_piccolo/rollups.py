@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
-from asahi_kernel.rollups import Dimension, Granularity, Key, Rollup, Span, Sums, merge
+from asahi_kernel.rollups import Dimension, Granularity, Key, Rollup, Span, Sums, merge, narrowed
 from asahi_piccolo.coarse import beside, kept_under
 from asahi_piccolo.database import Database, Row, Session, Statement
 from asahi_piccolo.eventrows import moment
@@ -221,7 +221,9 @@ def _gathered(rollups: Sequence[Rollup]) -> tuple[dict[_Place, Sums], str]:
         added[_key(key)] = rollup.sums
         bare = msgspec.structs.replace(rollup.sums, saved_by={}, sketch={})
         for coarse in beside(key.granularity):
-            merge(added.setdefault(coarse.place(key), Sums()), rollup.sums if coarse.documents else bare)
+            place = _key(narrowed(key, coarse.dimensions, key.bucket))
+            named = (place[0], coarse.names[key.granularity], *place[2:])
+            merge(added.setdefault(named, Sums()), rollup.sums if coarse.documents else bare)
     return added, _wanted(added)
 
 
