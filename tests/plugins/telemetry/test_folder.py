@@ -65,6 +65,15 @@ def test_a_worker_that_was_killed_is_dead(tmp_path):
     assert seen(opened(tmp_path)) == (5, 0)
 
 
+def test_a_worker_without_a_place_is_dead(tmp_path):
+    opened(tmp_path, 20).close()
+    (place,) = tmp_path.glob("*.live")
+    place.unlink()
+    first = opened(tmp_path)
+    assert seen(first) == (20, 0)
+    assert list(tmp_path.glob("*.counts")) == [tmp_path / "retired.counts"]
+
+
 def test_a_file_that_could_not_be_deleted_is_not_counted_twice(tmp_path):
     opened(tmp_path, 20).close()
     (left,) = tmp_path.glob("*.counts")
