@@ -2,7 +2,7 @@
 
 import { CheckIcon } from "@heroicons/react/24/outline";
 import type { ReactNode } from "react";
-import type { Explained } from "@/lib/answers";
+import type { Explained, Turn } from "@/lib/answers";
 import { useAnswer } from "@/lib/asking";
 import { count, DASH, milliseconds, money, percent, quality, share, time } from "@/lib/numbers";
 import { Badge } from "./badge";
@@ -113,6 +113,7 @@ export function Told({ told }: { told: Explained }) {
         </ul>
       </Part>
       <Candidates told={told} />
+      <KeptWords told={told} />
       {told.attempts.length > 0 && (
         <Part title="Calls">
           <ul className="space-y-1">
@@ -127,6 +128,48 @@ export function Told({ told }: { told: Explained }) {
         </Part>
       )}
     </div>
+  );
+}
+
+/** What was asked and answered, or why it is not there. */
+function KeptWords({ told: { words } }: { told: Explained }) {
+  if (!words.kept) {
+    return (
+      <Part title="Kept words">
+        <p className="text-muted first-letter:uppercase">{words.reason}.</p>
+      </Part>
+    );
+  }
+  return (
+    <Part title="Kept words">
+      <Turns title="Asked" turns={words.request} />
+      <Turns title="Answered" turns={words.response} />
+      <p className="mt-2 text-xs text-muted">Kept until {time(words.expires_at)}.</p>
+    </Part>
+  );
+}
+
+const TURN = "max-h-60 overflow-y-auto whitespace-pre-wrap break-words rounded border border-line bg-surface p-2";
+
+function Turns({ title, turns }: { title: string; turns: Turn[] }) {
+  return (
+    <dl className="space-y-2">
+      {turns.map((turn, at) => (
+        // biome-ignore lint/suspicious/noArrayIndexKey: what was said does not change its place
+        <div key={at}>
+          <dt className="text-xs text-muted">
+            {title}, {turn.role.replace("_", " ")}
+          </dt>
+          {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a long text is scrolled by the keyboard */}
+          <dd className={TURN} tabIndex={0}>
+            {turn.text ?? ""}
+            {turn.cut !== undefined && (
+              <span className="text-muted"> … {count(turn.cut)} characters were not kept</span>
+            )}
+          </dd>
+        </div>
+      ))}
+    </dl>
   );
 }
 

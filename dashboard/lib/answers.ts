@@ -161,6 +161,14 @@ export interface Explained {
     baseline_model: string | null;
     price_version: string | null;
   } | null;
+  words: { kept: true; request: Turn[]; response: Turn[]; expires_at: string } | { kept: false; reason: string };
+}
+
+/** Something that was said; `cut` is how many characters of it were not kept. */
+export interface Turn {
+  role: string;
+  text?: string;
+  cut?: number;
 }
 
 export interface Model {

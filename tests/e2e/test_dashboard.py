@@ -206,6 +206,19 @@ class TestWork:
         sync_api.expect(hours).to_have_value("48")
         assert api("GET", "/settings")["cache"]["t1_ttl_hours"] == 48
 
+    def test_kept_words_are_shown_or_why_there_are_none(self, admin, api):
+        drawer = admin.get_by_role("dialog", name="Why this answer")
+        asked = {"prompt": "Why is the harbour deep?", "cache": "off"}
+        for store, words in ((False, "Not stored: prompt storage is off."), (True, "Why is the harbour deep?")):
+            api("PUT", "/settings", {"privacy": {"store_prompts": store}})
+            told = api("POST", "/infer", asked)
+            admin.goto(f"/dashboard/?id={told['request_id']}")
+            part = drawer.locator("section", has=admin.get_by_role("heading", name="Kept words"))
+            sync_api.expect(part).to_contain_text(re.compile(words, re.IGNORECASE))
+        sync_api.expect(part).to_contain_text(told["response"])
+        api("PUT", "/settings", {"privacy": {"store_prompts": False}})
+        admin.keyboard.press("Escape")
+
     def test_another_range_or_filter_begins_at_the_first_page(self, admin, api):
         for _ in range(55):
             api("GET", "/governance/audit")

@@ -25,7 +25,7 @@ from asahi_kernel.testing.contracts import Contract
 OURS = {name for package in packages() for name in package.entry_points}
 #: Factories that take no options, named together at the end of the page.
 WITHOUT_OPTIONS = {
-    *("retention", "local", "open", "exact", "explicit", "health", "capability", "bounds", "cheapest"),
+    *("retention", "prompts", "local", "open", "exact", "explicit", "health", "capability", "bounds", "cheapest"),
     *("models", "compliance", "pii", "policy", "region", "plan", "rate", "quota", "audit", "erasing"),
 }
 

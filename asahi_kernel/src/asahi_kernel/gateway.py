@@ -6,22 +6,18 @@ import asyncio
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-import msgspec
-
 from asahi_kernel.auditing import AuditWriter
 from asahi_kernel.caller import CallerAuthenticator
-from asahi_kernel.config import choose, decode, find, split_resilience
 from asahi_kernel.errors import AsahiError, ConfigError, Unavailable
 from asahi_kernel.exposing import ExposingSink
-from asahi_kernel.factory import Factory, Secret
 from asahi_kernel.fingerprint import Salts
 from asahi_kernel.journal import Journal
 from asahi_kernel.learned import Learned
-from asahi_kernel.outlet import Outlet
+from asahi_kernel.opener import Opener
 from asahi_kernel.pages import Pages
 from asahi_kernel.plugins import Plugins
 from asahi_kernel.prompt_cache import PromptCache
@@ -54,7 +50,8 @@ from asahi_kernel.resilience.flights import Flights
 from asahi_kernel.resilience.retry import RetryBudget
 from asahi_kernel.room import room_of
 from asahi_kernel.rooting import establish
-from asahi_kernel.settings import Credential, Resilience, Settings, Table
+from asahi_kernel.scribe import Scribe
+from asahi_kernel.settings import Settings, Table
 from asahi_kernel.standing import Standings
 from asahi_kernel.tiers import ClaimingTier, ForewarnedTier, GuardedTier, StepwiseTier
 from asahi_kernel.tracing import TracingSink
@@ -81,11 +78,10 @@ DEFAULT_RULES = (
     "plan",
 )
 
-
 #: Sinks that are open wherever they are installed, unless `observability.enabled` is false.
 DEFAULT_SINKS = ("prometheus", "traces", "meters", "sentry")
 #: Services that run wherever they are installed; a table of their own configures them.
-DEFAULT_SERVICES = ("retention", "checkpoints", "audit", "alerts", "erasing", "dashboard")
+DEFAULT_SERVICES = ("retention", "prompts", "checkpoints", "audit", "alerts", "erasing", "dashboard")
 
 #: What is left for detached work once the server has ended: its own drain is over by then.
 _LAST_S = 5.0
@@ -106,6 +102,8 @@ class Gateway:
     pages: Pages | None = None
     #: Whether orgs are told of their alerts by mail.
     mails = False
+    #: Who writes down prompts and answers, where there is a place for them.
+    scribe: Scribe | None = None
     #: The share of requests that become spans; None where nobody makes any.
     traced_share: float | None = None
 
@@ -190,7 +188,7 @@ async def running(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
     """Open each kind in turn. The order is the dependency graph: a later kind may use an earlier one."""
     settings = gateway.settings
     async with AsyncExitStack() as stack:
-        opener = _Opener(gateway, plugins, stack)
+        opener = Opener(gateway, plugins, stack)
         await _open_storage(gateway, plugins, opener)
         gateway.holdout_key = gateway.vault.derive("holdout")
         gateway.audit = AuditWriter(gateway.storage, gateway.faults)
@@ -249,7 +247,7 @@ def _vault(settings: Settings, storage: Table) -> Vault:
 async def storing(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Storage]:
     """Open storage and nothing else, for commands that only look."""
     async with AsyncExitStack() as stack:
-        await _open_storage(gateway, plugins, _Opener(gateway, plugins, stack))
+        await _open_storage(gateway, plugins, Opener(gateway, plugins, stack))
         yield gateway.storage
 
 
@@ -258,7 +256,7 @@ async def tending(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
     """Open what caches rest on, and the models for their prices, but nothing that serves or records."""
     settings = gateway.settings
     async with AsyncExitStack() as stack:
-        opener = _Opener(gateway, plugins, stack)
+        opener = Opener(gateway, plugins, stack)
         await _open_storage(gateway, plugins, opener)
         await _open_stores(gateway, opener)
         await _open_tiers(gateway, opener)
@@ -267,7 +265,7 @@ async def tending(gateway: Gateway, plugins: Plugins) -> AsyncIterator[Gateway]:
         yield gateway
 
 
-async def _open_storage(gateway: Gateway, plugins: Plugins, opener: _Opener) -> None:
+async def _open_storage(gateway: Gateway, plugins: Plugins, opener: Opener) -> None:
     """Storage, what seals it, and what it says of the orgs."""
     settings = gateway.settings
     storage = storage_of(settings, plugins)
@@ -278,13 +276,13 @@ async def _open_storage(gateway: Gateway, plugins: Plugins, opener: _Opener) -> 
     gateway.standings = Standings(gateway.storage, settings.governance.default_policy, gateway.faults)
 
 
-async def _open_stores(gateway: Gateway, opener: _Opener) -> None:
+async def _open_stores(gateway: Gateway, opener: Opener) -> None:
     settings = gateway.settings
     gateway.embedders = await opener.all("embedders", settings.embedders, settings.embedders)
     gateway.vector_stores = await opener.all("vector_stores", settings.vector_stores, settings.vector_stores)
 
 
-async def _open_tiers(gateway: Gateway, opener: _Opener) -> None:
+async def _open_tiers(gateway: Gateway, opener: Opener) -> None:
     settings = gateway.settings
     default = [name for name in DEFAULT_TIERS if name not in OPT_IN or name in settings.cache_tiers]
     tiers = opener.installed("cache_tiers", settings.cache.tiers, default, settings.cache_tiers)
@@ -301,7 +299,7 @@ async def _open_tiers(gateway: Gateway, opener: _Opener) -> None:
     gateway.claiming_tiers = tuple(tier for tier in gateway.tiers.values() if isinstance(tier, ClaimingTier))
 
 
-async def _open_policies(gateway: Gateway, opener: _Opener) -> None:
+async def _open_policies(gateway: Gateway, opener: Opener) -> None:
     settings = gateway.settings
     default = DEFAULT_POLICIES if settings.profile == "production" else ()
     policies = opener.installed("policies", settings.governance.policies, default, settings.policies)
@@ -323,74 +321,6 @@ def _check_embedding(gateway: Gateway) -> None:
                 f"models: {profile.name!r} has the capability 'embeddings', but the provider {profile.provider!r} "
                 "cannot embed"
             )
-
-
-class _Opener:
-    """Chooses factories by configuration and holds open what they yield."""
-
-    def __init__(self, gateway: Gateway, plugins: Plugins, stack: AsyncExitStack) -> None:
-        self._gateway = gateway
-        self._plugins = plugins
-        self._stack = stack
-
-    async def one(self, kind: str, section: str, choice: str | Table) -> Any:
-        table: Table = {"type": choice} if isinstance(choice, str) else choice
-        if "type" not in table:
-            raise ConfigError(f"{section}: 'type' is missing; it names the plugin to use")
-        factory, config = choose(section, section, table, self._plugins.catalogue(kind))
-        return await self._stack.enter_async_context(factory.open(config, self._gateway))
-
-    async def all(self, kind: str, names: Iterable[str], tables: Mapping[str, Table]) -> dict[str, Any]:
-        factories = self._plugins.catalogue(kind)
-        chosen = {name: choose(kind, name, tables.get(name, {}), factories) for name in names}
-        return {
-            name: await self._stack.enter_async_context(factory.open(config, self._gateway))
-            for name, (factory, config) in chosen.items()
-        }
-
-    def installed(
-        self, kind: str, wanted: Iterable[str] | None, default: Iterable[str], tables: Mapping[str, Table]
-    ) -> tuple[str, ...]:
-        """The names asked for, or those of the default that are installed or have a table of their own."""
-        if wanted is not None:
-            return tuple(wanted)
-        factories = self._plugins.catalogue(kind)
-        return tuple(name for name in default if name in factories or name in tables)
-
-    async def upstreams(self) -> dict[str, Upstream]:
-        settings = self._gateway.settings
-        tables = settings.providers
-        if not tables:
-            tables = {"mock": {}}
-            self._gateway.mock = True
-        elif set(tables) == {"mock"}:
-            self._gateway.mock = True
-        factories = self._plugins.catalogue("providers")
-        opened: dict[str, Upstream] = {}
-        for name, table in tables.items():
-            factory = find("providers", name, table, factories)
-            resilience, own = split_resilience(name, table, factory.config)
-            outlets = [await self._outlet(factory, each, own, resilience) for each in _credentials(name, resilience)]
-            opened[name] = Upstream(name, outlets, resilience)
-        return opened
-
-    async def _outlet(
-        self, factory: Factory[Any, Any], credential: Credential, table: Table, resilience: Resilience
-    ) -> Outlet:
-        """The provider opened with one credential; without a key of its own the table has one, or needs none."""
-        own = {**table, "api_key": credential.api_key.reveal()} if credential.api_key else table
-        config = decode(own, factory.config, f"providers.{credential.name}")
-        provider = await self._stack.enter_async_context(factory.open(config, self._gateway))
-        return Outlet(credential.name, provider, resilience.breaker, credential.weight)
-
-
-def _credentials(name: str, resilience: Resilience) -> tuple[Credential, ...]:
-    if not resilience.keys:
-        return (Credential(name=name, api_key=Secret("")),)
-    names = [each.name for each in resilience.keys]
-    if doubled := {each for each in names if names.count(each) > 1}:
-        raise ConfigError(f"providers.{name}.keys: two keys are called {min(doubled)!r}")
-    return tuple(msgspec.structs.replace(each, name=f"{name}.keys.{each.name}") for each in resilience.keys)
 
 
 def _authentication(settings: Settings, plugins: Plugins) -> str | Table:

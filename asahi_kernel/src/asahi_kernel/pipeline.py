@@ -63,6 +63,8 @@ async def infer(
         answer = settle(gateway, request, principal, trace, completion, hit)
         if trace.dispatched:
             await gateway.journal.kept(trace.receipt)
+        if gateway.scribe is not None:
+            gateway.scribe.hear(request, principal, trace, completion)
         return answer
     finally:
         await close(gateway, principal, trace)

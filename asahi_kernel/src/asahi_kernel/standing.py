@@ -26,7 +26,14 @@ T = TypeVar("T")
 
 #: Frameworks under which every inference is in the audit log.
 AUDITED = frozenset({"hipaa", "soc2"})
+#: Frameworks under which no prompt is stored, whatever the profile says.
+UNSTORED = frozenset({"hipaa"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def allows_prompts(profile: ComplianceProfile) -> bool:
+    """Whether it lets prompts and answers be stored."""
+    return profile.prompt_storage_allowed and UNSTORED.isdisjoint(profile.frameworks)
 
 
 class Standing(Struct, frozen=True, kw_only=True):
@@ -60,6 +67,16 @@ class Standing(Struct, frozen=True, kw_only=True):
     def audits_inference(self) -> bool:
         """Whether each inference must be in the audit log: by a policy of the org's own, or by a framework."""
         return (self.policy.version > 0 and self.policy.require_audit_log) or not AUDITED.isdisjoint(self.frameworks)
+
+    @property
+    def may_store_prompts(self) -> bool:
+        """Whether the org's compliance profile lets prompts and answers be stored."""
+        return self.profile is None or allows_prompts(self.profile)
+
+    @property
+    def stores_prompts(self) -> bool:
+        """Whether they are: the org wants it, and may."""
+        return self.preferences.privacy.store_prompts and self.may_store_prompts
 
 
 class Standings(Believed[Standing]):

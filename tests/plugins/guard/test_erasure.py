@@ -137,6 +137,8 @@ def test_a_user_who_is_erased_is_found_nowhere(place):
     call, folder, url = place
     admin = call.admin("acme")
     call.policy("acme", blocked_models=["large"])
+    assert call(admin, "PUT", "/settings", {"privacy": {"store_prompts": True}})[0] == 200
+    time.sleep(1.2)
     key = lived(call, "acme", USER)
     call.infer("acme", "What is the capital of Peru?")
     time.sleep(1.5)
@@ -148,10 +150,11 @@ def test_a_user_who_is_erased_is_found_nowhere(place):
 
     found = exported(call, admin, f"/governance/data-export?user_id={USER}")
     assert {kind: len(rows) for kind, rows in found.items()} == {
-        "api_keys": 1, "feedback": 1, "budgets": 1, "events": 5, "decisions": 5, "audit_entries": 5,
+        "api_keys": 1, "feedback": 1, "budgets": 1, "event_bodies": 4, "events": 5, "decisions": 5, "audit_entries": 5,
         "cache_entries": len(found["cache_entries"]),
     }  # fmt: skip
     assert found["feedback"][0]["comment"] == COMMENT
+    assert all(PROMPT in json.dumps(each["request"]) for each in found["event_bodies"])
     assert any(PROMPT in row["completion"]["text"] for row in found["cache_entries"])
     assert "key_hash" not in found["api_keys"][0]
     noted = call(admin, "GET", "/governance/audit?action=data_export")[1]["entries"]
@@ -162,7 +165,7 @@ def test_a_user_who_is_erased_is_found_nowhere(place):
     done = finished(call, admin, told["erasure_id"])
     assert done["residues"] == 0, done
     assert {name for name, count in done["counts"].items() if count} >= {
-        "inference_events", "usage_rollups", "idempotency_keys", "feedback", "api_keys", "budgets", "audit_entries",
+        "inference_events", "usage_rollups", "idempotency_keys", "event_bodies", "feedback", "api_keys", "budgets", "audit_entries",
         "cache_entries",
     }  # fmt: skip
 

@@ -24,6 +24,7 @@ TESTED = {
     "cache.t2_max_error_rate": "semantic/test_wishes.py",
     "cache.t3_enabled": "semantic/test_intermediate.py",
     "cache.t3_ttl_hours": "semantic/test_intermediate.py",
+    "privacy.store_prompts": "guard/test_words.py",
     "privacy.pii_action": "guard/test_pii.py",
     "privacy.injection_action": "guard/test_injection.py",
     "general.notifications": "telemetry/test_mail.py",

@@ -8,6 +8,7 @@ from litestar import Request, get
 from litestar.params import FromPath
 
 from asahi_kernel.api.access import principal_of
+from asahi_kernel.api.kept_words import kept_words
 from asahi_kernel.api.stored import stored
 from asahi_kernel.errors import Invalid, NotFound
 from asahi_kernel.identity import is_id
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 def explain_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
     @get("/explain/{request_id:str}", opt={"permission": "infer"}, tags=["explain"])
     async def explain(request: Request[Any, Any, Any], request_id: FromPath[str]) -> dict[str, Any]:
-        """Why a request was answered as it was. Another org's id answers 404, the same as an unknown one."""
+        """Why a request was answered as it was. Another org's id answers 404, the same as an unknown one. `words` is
+        what was asked and answered, where the org keeps that, or why it is not there; other users' words need
+        view_audit_log."""
         if not is_id(request_id):
             raise Invalid(
                 "a request id has 26 letters and digits, as in the header x-asahi-request-id", param="request_id"
@@ -38,7 +41,8 @@ def explain_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
         if decision is None or not (whole_org or own):
             raise NotFound("there is no such request")
         event = await stored(gateway, gateway.storage.events.find(principal.org, request_id))
-        return tell(decision, event)
+        told = await kept_words(gateway, request, request_id, decision.user_id)
+        return tell(decision, event) | {"words": told}
 
     return [explain]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from asahi_kernel.builtins import local_auth, memory, mock, retention, rules
+from asahi_kernel.builtins import local_auth, memory, mock, prompts, retention, rules
 from asahi_kernel.factory import Factory
 from asahi_kernel.hookspecs import hookimpl
 from asahi_kernel.protocols import Authenticator, CacheTier, Counter, Provider, Rule, Storage
@@ -38,7 +38,7 @@ def register_rules() -> Iterable[Factory[Rule, Any]]:
 
 @hookimpl
 def register_services() -> Iterable[Factory[None, Any]]:
-    return [retention.RETENTION]
+    return [retention.RETENTION, prompts.PROMPTS]
 
 
 @hookimpl

@@ -14,10 +14,12 @@ from asahi_kernel import clock
 from asahi_kernel.background import running
 from asahi_kernel.factory import Config, Factory
 from asahi_kernel.repositories import Governing
+from asahi_kernel.standing import allows_prompts
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
     from asahi_kernel.protocols import Storage
+    from asahi_kernel.repositories.rules import ComplianceProfile
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +37,20 @@ async def sweep(storage: Storage, days: int, now: datetime | None = None) -> int
     gone = 0
     for org in await storage.retention.orgs():
         profile = await storage.repositories.compliance.get(org) if isinstance(storage, Governing) else None
-        kept = days if profile is None else min(days, profile.retention_days)
-        gone += await storage.retention.sweep(org, now - timedelta(days=kept))
+        before = now - timedelta(days=days if profile is None else min(days, profile.retention_days))
+        if isinstance(storage, Governing):
+            await _forget_words(storage, org, profile, before)
+        gone += await storage.retention.sweep(org, before)
     return gone
+
+
+async def _forget_words(storage: Governing, org: str, profile: ComplianceProfile | None, before: datetime) -> None:
+    """Those of requests that go, also where their end was later once; all where the org may keep none any more."""
+    bodies = storage.repositories.bodies
+    if profile is not None and not allows_prompts(profile):
+        await bodies.forget(org)
+    else:
+        await bodies.forget_before(org, before)
 
 
 @asynccontextmanager

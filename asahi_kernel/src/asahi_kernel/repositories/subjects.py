@@ -18,7 +18,7 @@ from asahi_kernel.repositories.records import Rows, Shape
 from asahi_kernel.repositories.rules import COMPLIANCE, POLICIES, SETTINGS
 from asahi_kernel.repositories.work import BODIES, DATA_KEYS, JOBS
 
-_MOST = 1_000_000
+_MOST, _PAGE = 1_000_000, 100
 
 
 class Erasure(Struct, frozen=True, kw_only=True):
@@ -118,8 +118,11 @@ class Subjects:
                 if isinstance(each, ApiKey):
                     for job in await rows.of(JOBS).select(org, {"key_id": each.key_id}, limit=_MOST):
                         yield JOBS.table, job
-        for body in await rows.of(BODIES).select(org, {"subject": subject_of(org, user)}, limit=_MOST):
-            yield BODIES.table, body
+        bodies, before = {"subject": subject_of(org, user)}, None
+        while page := await rows.of(BODIES).select(org, bodies, before=before, limit=_PAGE):
+            for body in page:
+                yield BODIES.table, body
+            before = page[-1].request_id
 
     async def condemned(self) -> Sequence[str]:
         """Orgs that are marked to be erased, and are not yet."""
@@ -135,6 +138,7 @@ class Subjects:
         count = 0
         for shape, field in (*_NAMED, *((shape, "user_id") for shape in (*_OF_USER, KEYS))):
             count += len(await rows.of(shape).select(org, {field: user}, limit=1_000))
+        count += len(await rows.of(BODIES).select(org, {"subject": subject_of(org, user)}))
         async for entry in self._audit.entries(org):
             count += entry.user_id == user or user in entry.resource
         return count + await self._living_keys(org, subject_of(org, user))

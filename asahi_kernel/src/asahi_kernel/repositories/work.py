@@ -9,7 +9,10 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from asahi_kernel.identity import first_id
 from asahi_kernel.repositories.records import Rows, Shape
+
+_PAGE = 200
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 
@@ -76,9 +79,25 @@ class Bodies:
         """False when that request's are there."""
         return await self._bodies.add(body)
 
+    async def save_all(self, bodies: Sequence[Body]) -> None:
+        """All or none: `Unstorable` when one of them is there already."""
+        await self._bodies.add_all(bodies)
+
     async def get(self, org: str, request_id: str) -> Body | None:
         """The org's own."""
         return await self._bodies.find(org, {"request_id": request_id})
+
+    async def holds(self, org: str) -> bool:
+        """Whether the org has one."""
+        return await self._bodies.find(org, {}) is not None
+
+    async def forget_before(self, org: str, moment: datetime) -> int:
+        """Those of requests from before, whatever end they have; how many there were."""
+        gone = 0
+        while old := await self._bodies.select(org, before=first_id(moment), limit=_PAGE):
+            for body in old:
+                gone += await self._bodies.remove(org, {"request_id": body.request_id})
+        return gone
 
     async def forget(self, org: str, subject: str | None = None) -> int:
         """Those of a subject, or of the whole org."""

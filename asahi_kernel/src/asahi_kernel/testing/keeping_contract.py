@@ -7,7 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+import pytest
 
+from asahi_kernel.errors import Unstorable
+from asahi_kernel.identity import first_id
 from asahi_kernel.repositories.agents import AgentOutput, AgentProfile, AgentState, SwarmRun
 from asahi_kernel.repositories.judgements import Alert, Judgement, Label, Opinion
 from asahi_kernel.repositories.work import Body, DataKey, Job
@@ -115,6 +118,23 @@ class WorkContract(Contract):
         await bodies.save(body)
         assert await bodies.expire(NOW - DAY) == 0
         assert await bodies.expire(NOW) == 1
+
+    async def test_bodies_are_saved_many_at_once_and_forgotten_by_age(self, subject: Any) -> None:
+        bodies, days = subject.repositories.bodies, [NOW - number * DAY for number in range(4)]
+        saved = [
+            Body(request_id=first_id(day), org_id=org, subject=org, expires_at=NOW + DAY, request=b"q")
+            for org, at in (("here", days[:3]), ("there", days[3:]))
+            for day in at
+        ]
+        assert not await bodies.holds("here")
+        await bodies.save_all(saved)
+        assert await bodies.holds("here")
+        with pytest.raises(Unstorable):
+            await bodies.save_all([msgspec.structs.replace(saved[0], request_id=first_id(NOW + DAY)), saved[1]])
+        assert await bodies.get("here", first_id(NOW + DAY)) is None
+        assert await bodies.forget_before("here", NOW - DAY) == 1
+        assert [await bodies.get(each.org_id, each.request_id) for each in saved] == [*saved[:2], None, saved[3]]
+        await bodies.save_all([])
 
     async def test_an_erased_data_key_is_gone_and_stays_gone(self, subject: Any) -> None:
         keys = subject.repositories.data_keys

@@ -171,6 +171,8 @@ async def _pass(gateway: Gateway, org: str, user: str | None) -> dict[str, int]:
     now = clock.now()
     if (journal := getattr(gateway, "journal", None)) is not None:
         await journal.catch_up()
+    if gateway.scribe is not None:
+        await gateway.scribe.flush()
     named = await able(gateway).repositories.keys.of_org(org, user=user, include_revoked=True, limit=_MOST)
     async with able(gateway).together() as kept:
         work = kept.subjects.erase_org(org, now) if user is None else kept.subjects.erase_user(org, user, now)
@@ -186,7 +188,8 @@ async def _pass(gateway: Gateway, org: str, user: str | None) -> dict[str, int]:
 
 
 async def _share(gateway: Gateway, org: str) -> int:
-    """What this process holds itself: its caches, what it knows of the org, its journal. How many entries went."""
+    """What this process holds itself: its caches, what it knows of the org, words that wait to be stored, its journal.
+    How many entries went."""
     gone = 0
     try:
         gone = sum((await clearing.clear(gateway, org)).values())
@@ -196,6 +199,8 @@ async def _share(gateway: Gateway, org: str) -> int:
         if isinstance(tier, ScrubbingTier):
             await tier.scrub()
     gateway.standings.forget(org)
+    if gateway.scribe is not None:
+        await gateway.scribe.forget(org)
     if (journal := getattr(gateway, "journal", None)) is not None:
         await journal.retire()
     await _purge(gateway).scrub()

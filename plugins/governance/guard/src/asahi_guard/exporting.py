@@ -11,11 +11,13 @@ from litestar.params import FromQuery
 from litestar.response import Stream
 
 from asahi_guard.desk import governing, org_of
+from asahi_kernel import words
 from asahi_kernel.api.access import actor_of
 from asahi_kernel.auditing import entry_of
 from asahi_kernel.errors import Invalid
 from asahi_kernel.records import EventQuery
 from asahi_kernel.repositories.audit import AuditQuery
+from asahi_kernel.repositories.work import BODIES
 from asahi_kernel.tiers import ListingTier
 
 if TYPE_CHECKING:
@@ -39,23 +41,27 @@ def export_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
     ) -> Stream:
         """Everything of a user, in lines that each say their `kind`: api_keys, logins, feedback, quality_observations,
         event_bodies, jobs, budgets, events, decisions, audit_entries, cache_entries. Nothing is sent unless it is in
-        the audit log."""
+        the audit log. The words of another org's user, which only that org may read, are withheld and said to be."""
         if not 1 <= len(user_id) <= 255:
             raise Invalid("user_id is required, of 1 to 255 characters", param="user_id")
         org = org_of(gateway, request, org_id)
         governing(gateway)
         await gateway.journal.catch_up()
+        if gateway.scribe is not None:
+            await gateway.scribe.flush()
         by = actor_of(request)
         noted = entry_of(by, "data_export", "data-export", {"of": user_id}, org=org, classification="restricted")
         await gateway.audit.record(noted)
         headers = {"content-disposition": 'attachment; filename="data.jsonl"'}
-        return Stream(_lines(gateway, org, user_id), media_type=_JSONL, headers=headers)
+        return Stream(_lines(gateway, org, user_id, own=by.org == org), media_type=_JSONL, headers=headers)
 
     return [export]
 
 
-async def _lines(gateway: Gateway, org: str, user: str) -> AsyncIterator[bytes]:
+async def _lines(gateway: Gateway, org: str, user: str, *, own: bool) -> AsyncIterator[bytes]:
     async for kind, value in _found(gateway, org, user):
+        if kind == BODIES.table:
+            value = _words(value) if own else _withheld(value)
         told = {name: _readable(each) for name, each in value.items() if name not in _SECRET}
         yield _encode({"kind": kind, "data": told}) + b"\n"
 
@@ -85,6 +91,15 @@ async def _found(gateway: Gateway, org: str, user: str) -> AsyncIterator[tuple[s
             async for row in tier.rows(org):
                 if row.user == user:
                     yield "cache_entries", msgspec.structs.asdict(row)
+
+
+def _words(body: dict[str, Any]) -> dict[str, Any]:
+    said = {name: msgspec.to_builtins(words.read(body[name])) for name in ("request", "response")}
+    return {**body, **said}
+
+
+def _withheld(body: dict[str, Any]) -> dict[str, Any]:
+    return {**body, "request": None, "response": None, "withheld": "only the organisation itself may read its words"}
 
 
 def _readable(value: Any) -> Any:

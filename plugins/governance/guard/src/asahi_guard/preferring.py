@@ -15,7 +15,7 @@ from asahi_kernel import clock
 from asahi_kernel.api.access import actor_of, principal_of
 from asahi_kernel.api.stored import stored
 from asahi_kernel.auditing import Actor, entry_of
-from asahi_kernel.errors import Invalid, UnsupportedMediaType
+from asahi_kernel.errors import Invalid, Unprocessable, UnsupportedMediaType
 from asahi_kernel.preferences import Preferences, read
 from asahi_kernel.repositories.rules import SettingsOf
 from asahi_kernel.types import Task
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
 
     from asahi_kernel.gateway import Gateway
+    from asahi_kernel.standing import Standing
 
 #: Kept and shown, and nothing more: they are for people.
 DISPLAYED = (
@@ -49,7 +50,6 @@ UNENFORCED = (
     "routing.allow_batching",
     "routing.enrich_with_features",
     "routing.share_quality",
-    "privacy.store_prompts",
 )
 
 
@@ -59,7 +59,7 @@ def settings_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
     @get("/settings", opt={"permission": "view_metrics"}, tags=["settings"])
     async def shown(request: Request[Any, Any, Any]) -> dict[str, Any]:
         """What holds, with every default. `version` goes into If-Match; 0 while nothing was ever said.
-        `not_enforced` names the keys that the gateway keeps and does not act on yet."""
+        `not_enforced` names the keys that the gateway keeps and does not act on: not yet, or not for this org."""
         org = principal_of(request).org
         return _shown(gateway, org, await stored(gateway, governing(gateway).repositories.settings.get(org)))
 
@@ -69,7 +69,7 @@ def settings_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise UnsupportedMediaType("send the body as Content-Type: application/json in UTF-8")
         tree, actor = scan(await request.body()), actor_of(request)
-        check(gateway, checked(tree, Preferences))
+        check(gateway, checked(tree, Preferences), await gateway.standings.of(actor.org))
         assert isinstance(tree, dict)
         saved = await stored(gateway, _save(gateway, actor, tree, expected(request)))
         gateway.standings.forget(actor.org)
@@ -79,8 +79,8 @@ def settings_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
     return [shown, save]
 
 
-def check(gateway: Gateway, wanted: Preferences) -> None:
-    """Raises `Invalid` for what no gateway, or not this one, can do."""
+def check(gateway: Gateway, wanted: Preferences, standing: Standing) -> None:
+    """Raises `Invalid` for what no gateway, or not this one, can do, `Unprocessable` for what the org may not."""
     if wanted.general.timezone not in _timezones():
         raise Invalid("`general.timezone` must be a name of the IANA time zones, as Europe/Berlin", param="timezone")
     tasks = get_args(Task)
@@ -92,6 +92,12 @@ def check(gateway: Gateway, wanted: Preferences) -> None:
         raise Invalid(
             "`routing.default_mode` 'guided' needs the rule 'guided', which is not in use here",
             param="routing.default_mode",
+        )
+    if wanted.privacy.store_prompts and not standing.may_store_prompts:
+        raise Unprocessable(
+            "`privacy.store_prompts`: the compliance profile of this organisation forbids that prompts are stored",
+            code="contradictory_settings",
+            param="privacy.store_prompts",
         )
 
 
@@ -131,6 +137,8 @@ def _text(value: Any) -> str:
 
 def _shown(gateway: Gateway, org: str, kept: SettingsOf | None) -> dict[str, Any]:
     wanted: dict[str, Any] = msgspec.to_builtins(read(kept.body if kept is not None else {}))
+    idle = UNENFORCED if gateway.mails else (*MAILED, *UNENFORCED)
+    forbidden = () if gateway.standings.known(org).may_store_prompts else ("privacy.store_prompts",)
     return {
         "org_id": org,
         "version": kept.version if kept is not None else 0,
@@ -138,7 +146,7 @@ def _shown(gateway: Gateway, org: str, kept: SettingsOf | None) -> dict[str, Any
         "updated_by": kept.updated_by if kept is not None else None,
         **wanted,
         "display_only": DISPLAYED,
-        "not_enforced": UNENFORCED if gateway.mails else (*MAILED, *UNENFORCED),
+        "not_enforced": (*idle, *forbidden),
     }
 
 

@@ -15,6 +15,7 @@ from asahi_kernel.api.access import actor_of
 from asahi_kernel.api.stored import stored
 from asahi_kernel.auditing import Actor, entry_of
 from asahi_kernel.errors import Invalid, NotFound
+from asahi_kernel.standing import allows_prompts
 
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
@@ -35,7 +36,8 @@ def profile_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
 
     @post("/governance/compliance/{org:str}", opt={"permission": "manage_policy"}, tags=["compliance"], status_code=200)
     async def save(request: Request[Any, Any, Any], org: FromPath[str]) -> dict[str, Any]:
-        """Put a whole profile in force, unless it contradicts itself, the policy or what this gateway can give."""
+        """Put a whole profile in force, unless it contradicts itself, the policy or what this gateway can give. One
+        that forbids to store prompts has those forgotten that are."""
         whose, actor = org_of(gateway, request, org), actor_of(request)
         profile = profile_of(await body_of(request, Profile, whose), whose, actor.user)
         saved = await stored(gateway, _save(gateway, profile, expected(request), actor))
@@ -74,8 +76,10 @@ async def _save(gateway: Gateway, profile: ComplianceProfile, version: int | Non
         saved = await kept.compliance.save(profile) if version in {None, current} else None
         if saved is None:
             raise conflict(current)
+        forgotten = 0 if allows_prompts(saved) else await kept.bodies.forget(org)
         by = {"by_org": actor.org} if actor.org != org else {}
-        details = {"version": saved.version, "changes": changes(old, saved), **by}
+        gone = {"prompts_forgotten": forgotten} if forgotten else {}
+        details = {"version": saved.version, "changes": changes(old, saved), **by, **gone}
         entry = entry_of(
             actor, "compliance_update", f"compliance/{org}", details, org=org, classification="confidential"
         )

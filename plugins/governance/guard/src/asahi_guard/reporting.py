@@ -84,7 +84,10 @@ async def prompt_storage(look: Look) -> Told:
                 return Told(False, f"the cache tier {name!r} still holds questions from before; clear it")
         elif await tier.entries(look.org):
             return Told(False, f"the cache tier {name!r} still holds entries from before; clear it")
-    return Told(True, "a probe is kept out of the semantic and intermediate caches, and no cache holds a question")
+    storage = look.gateway.storage
+    if isinstance(storage, Governing) and await storage.repositories.bodies.holds(look.org):
+        return Told(False, "prompts from before are still stored; save the profile again")
+    return Told(True, "a probe is kept out of the semantic and intermediate caches, and no question is stored")
 
 
 async def detection(look: Look, framework: str) -> Told:
