@@ -88,6 +88,9 @@ class Believed(Generic[T]):
         self._known.pop(org, None)
         self._looking.pop(org, None)
 
+    def heard(self, org: str, before: T | None, now: T) -> None:
+        """Storage has told what holds; `before` is what was known of the org, if anything was."""
+
     async def _look(self, org: str) -> T:
         return await asyncio.shield(self._start(org))
 
@@ -117,7 +120,9 @@ class Believed(Generic[T]):
                 known.failing = True
             raise Unavailable(f"{self._what} cannot be looked up", code="storage_unavailable", retry_after=5) from error
         if self._looking.get(org) is asyncio.current_task():
+            before = self._known.get(org)
             self._known[org] = _Known(told, began)
+            self.heard(org, None if before is None else before.told, told)
             self._known.move_to_end(org)
             if len(self._known) > _ORGS:
                 self._known.popitem(last=False)

@@ -48,7 +48,7 @@ from asahi_kernel.resilience.breaker import Breaker
 from asahi_kernel.resilience.early import EarlyRefresh
 from asahi_kernel.resilience.flights import Flights
 from asahi_kernel.resilience.retry import RetryBudget
-from asahi_kernel.room import room_of
+from asahi_kernel.room import fit, room_of
 from asahi_kernel.rooting import establish
 from asahi_kernel.scribe import Scribe
 from asahi_kernel.settings import Settings, Table
@@ -273,7 +273,13 @@ async def _open_storage(gateway: Gateway, plugins: Plugins, opener: Opener) -> N
     gateway.storage = await opener.one("storages", "storage", storage)
     await establish(gateway.vault, gateway.storage, settings.encryption)
     gateway.salts = Salts(gateway.vault.derive("cache"))
-    gateway.standings = Standings(gateway.storage, settings.governance.default_policy, gateway.faults)
+
+    def resized(org: str) -> None:
+        if gateway.opened:
+            gateway.detach(fit(gateway, org))
+
+    default = settings.governance.default_policy
+    gateway.standings = Standings(gateway.storage, default, gateway.faults, resized=resized)
 
 
 async def _open_stores(gateway: Gateway, opener: Opener) -> None:

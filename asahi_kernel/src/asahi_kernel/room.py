@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from asahi_kernel.asking import note_fault
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asahi_kernel.gateway import Gateway
 
 _GB = 1_000_000_000
+_SAID = "cache.max_size_gb"
 
 
 @runtime_checkable
@@ -20,6 +23,14 @@ class SheddingTier(Protocol):
     def weighed(self, org: str) -> int: ...
     def idle(self, org: str) -> float | None: ...
     async def shed(self, org: str) -> None: ...
+
+
+@runtime_checkable
+class TrimmingTier(Protocol):
+    """A tier that keeps entries on a server: `trim` lets the org's least recently used go there until it is within its
+    bound, and says how many went. Asked when the bound has changed."""
+
+    async def trim(self, org: str) -> int: ...
 
 
 class Room:
@@ -48,8 +59,26 @@ class Room:
 
 
 def bound_of(gateway: Gateway) -> Callable[[str], float]:
-    """The bytes that an org's caches may have in one place, as it says in `cache.max_size_gb`."""
-    return lambda org: gateway.standings.known(org).preferences.cache.max_size_gb * _GB
+    """The bytes that an org's caches may have in one place: as the file says in `cache.max_size_gb`, or less where the
+    org does in its own settings."""
+    most = gateway.settings.cache.max_size_gb * _GB
+
+    def bound(org: str) -> float:
+        standing = gateway.standings.known(org)
+        return min(most, standing.preferences.cache.max_size_gb * _GB) if _SAID in standing.said else most
+
+    return bound
+
+
+async def fit(gateway: Gateway, org: str) -> None:
+    """Have the org's bound kept everywhere, now that it is another. A tier that fails keeps it with its next entry."""
+    await gateway.room.make(org)
+    for name, tier in gateway.tiers.items():
+        if isinstance(tier, TrimmingTier):
+            try:
+                await tier.trim(org)
+            except Exception:  # noqa: BLE001 - fails open
+                note_fault(gateway, "cache", name)
 
 
 def room_of(gateway: Gateway) -> Room:

@@ -64,13 +64,15 @@ class ModelProfile(Config, frozen=True):
 
 
 class Cache(Config, frozen=True):
-    """What all tiers share. `tiers` None means every default tier that is installed."""
+    """What all tiers share. `tiers` None means every default tier that is installed. `max_size_gb` is what an org's
+    entries may come to in one place; its own settings may say less."""
 
     tiers: tuple[str, ...] | None = None
     ttl_seconds: Positive = 86_400
     ttl_jitter: Annotated[float, Meta(ge=0, le=0.5)] = 0.05
     max_entries: Positive = 10_000
     max_bytes: Positive = 256 << 20
+    max_size_gb: Annotated[float, Meta(gt=0, le=10_000)] = 10.0
     cleanup_interval_seconds: Positive = 300
     timeout_ms: Positive = 250
     single_flight: bool = True

@@ -80,7 +80,8 @@ class Standing(Struct, frozen=True, kw_only=True):
 
 
 class Standings(Believed[Standing]):
-    """A storage that keeps no such things leaves every org at the defaults."""
+    """A storage that keeps no such things leaves every org at the defaults. `resized` is told of an org whose caches
+    may have another size by now."""
 
     def __init__(
         self,
@@ -88,7 +89,9 @@ class Standings(Believed[Standing]):
         default: DefaultPolicy,
         faults: Counter[str] | None = None,
         clock: Callable[[], float] = monotonic,
+        resized: Callable[[str], object] = lambda org: None,
     ) -> None:
+        self._resized = resized
         self._repositories = storage.repositories if isinstance(storage, Governing) else None
         self._default = default
         counted = faults if faults is not None else Counter[str]()
@@ -97,6 +100,10 @@ class Standings(Believed[Standing]):
     def known(self, org: str) -> Standing:
         """What was last looked up, else the defaults, without waiting. What is old is looked up meanwhile."""
         return super().known(org) or self._plain(org)
+
+    def heard(self, org: str, before: Standing | None, now: Standing) -> None:
+        if before is None or before.preferences.cache.max_size_gb != now.preferences.cache.max_size_gb:
+            self._resized(org)
 
     async def _read(self, org: str) -> Standing:
         kept = self._repositories

@@ -38,6 +38,20 @@ def exact_life(gateway: Gateway, seconds: float) -> Callable[[str], float]:
     return life
 
 
+def grace_of(gateway: Gateway) -> Callable[[str], float]:
+    """How many seconds an org's expired entries stay where they are, served to nobody: none, or, where it does not want
+    them cleaned up, as long as anything of it is kept."""
+    days = gateway.settings.governance.retention_days
+
+    def grace(org: str) -> float:
+        standing = gateway.standings.known(org)
+        if standing.preferences.cache.auto_cleanup:
+            return 0.0
+        return 24 * _HOUR_S * (days if standing.profile is None else min(days, standing.profile.retention_days))
+
+    return grace
+
+
 def step_life(gateway: Gateway, seconds: float) -> Callable[[str], float]:
     """The same for results of steps."""
 

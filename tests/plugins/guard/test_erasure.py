@@ -165,8 +165,8 @@ def test_a_user_who_is_erased_is_found_nowhere(place):
     done = finished(call, admin, told["erasure_id"])
     assert done["residues"] == 0, done
     assert {name for name, count in done["counts"].items() if count} >= {
-        "inference_events", "usage_rollups", "idempotency_keys", "event_bodies", "feedback", "api_keys", "budgets", "audit_entries",
-        "cache_entries",
+        "inference_events", "usage_rollups", "idempotency_keys", "event_bodies", "feedback", "api_keys", "budgets",
+        "audit_entries", "cache_entries",
     }  # fmt: skip
 
     words = [USER, PROMPT, COMMENT]

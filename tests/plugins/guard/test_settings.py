@@ -18,6 +18,8 @@ from asahi_kernel.trace import Trace
 
 #: Where the test of a key is, for those that other files test.
 TESTED = {
+    "cache.max_size_gb": "kernel/test_room.py",
+    "cache.auto_cleanup": "kernel/test_room.py",
     "cache.t2_enabled": "semantic/test_wishes.py",
     "cache.t2_cost_sensitivity": "semantic/test_wishes.py",
     "cache.t2_threshold": "semantic/test_wishes.py",

@@ -301,6 +301,28 @@ async def test_past_the_bound_of_an_org_the_least_recently_used_go(redis_url):
         assert await one.entries("here") == []
 
 
+async def test_another_bound_is_kept_without_another_entry(redis_url):
+    """10.12: the least recently used go, in more steps than one, of that org alone, and the sum stays right."""
+    prefix = fresh()
+    async with tier(redis_url, cache_prefix=prefix, timeout_ms=5_000) as each, Redis.from_url(redis_url) as client:
+        assert await each.trim("nobody") == 0
+        assert await client.keys(f"{prefix}*") == []
+        for number in range(1_200):
+            await each.put(key(number), ASK, HERE, PARIS)
+        for number in range(3):
+            await each.put(key(number), ASK, THERE, PARIS)
+        assert await each.trim("here") == 0
+        assert await each.get(key(0), ASK, HERE) is not None
+        await each.tell()
+        each._bound = lambda org: 2_500
+        gone = await each.trim("here")
+        assert 1_190 < gone < 1_200
+        left = await each.entries("here")
+        assert (len(left), await each.get(key(0), ASK, HERE) is not None) == (1_200 - gone, True)
+        assert int(await client.hget(each._spaces["here"].sizes[2], "*")) <= 2_500
+        assert len(await each.entries("there")) == 3
+
+
 async def test_the_bytes_of_an_org_are_right_after_any_use(redis_url):
     """Stored anew, evicted, expired: the server's sum is that of what it holds."""
     prefix, draw = fresh(), random.Random(2)

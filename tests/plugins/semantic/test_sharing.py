@@ -210,6 +210,18 @@ async def test_entries_are_listed_swept_and_bounded_where_they_lie(fresh_databas
         assert await one.entries("here") == []
 
 
+async def test_another_bound_is_kept_where_entries_are_shared(fresh_database_url: str) -> None:
+    async with worker(fresh_database_url, bound=3 * 2_700) as one, worker(fresh_database_url) as other:
+        for number in range(20):
+            await other.put(b"1", ask(f"Question about item{number:03}x"), HERE, say("Yes."))
+        await other.put(b"1", ask(PASSWORD), THERE, say("Click reset."))
+        assert await one.get(b"2", ask("Question about item007x"), HERE) is not None
+        assert await other.trim("here") == 0
+        assert await one.trim("here") == 17
+        assert {row.query async for row in one.rows("here")} >= {"Question about item007x", "Question about item019x"}
+        assert len(await one.entries("there")) == 1
+
+
 async def test_what_is_older_than_any_entry_may_be_is_removed(fresh_database_url: str) -> None:
     clock = Clock()
     async with worker(fresh_database_url, clock=clock) as one:

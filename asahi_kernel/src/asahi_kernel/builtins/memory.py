@@ -15,7 +15,7 @@ from asahi_kernel.builtins.memory_tier import MemoryTier
 from asahi_kernel.factory import Config, Factory
 from asahi_kernel.gateway import Gateway
 from asahi_kernel.protocols import CacheTier, Counter, Storage
-from asahi_kernel.wanting import exact_life
+from asahi_kernel.wanting import exact_life, grace_of
 
 
 class StorageConfig(Config, frozen=True):
@@ -37,7 +37,8 @@ async def open_counter(config: Config, gateway: Gateway) -> AsyncIterator[Counte
 @asynccontextmanager
 async def open_exact(config: Config, gateway: Gateway) -> AsyncIterator[CacheTier]:
     settings = gateway.settings.cache
-    tier = MemoryTier(settings, life=exact_life(gateway, settings.ttl_seconds), room=gateway.room)
+    life, grace = exact_life(gateway, settings.ttl_seconds), grace_of(gateway)
+    tier = MemoryTier(settings, life=life, room=gateway.room, grace=grace)
     gateway.room.join(tier)
     async with repeated(
         "cache.memory.sweep", tier.expire, gateway.settings.cache.cleanup_interval_seconds, gateway.faults

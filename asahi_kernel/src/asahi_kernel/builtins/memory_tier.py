@@ -51,7 +51,7 @@ class _Holding:
 
 class MemoryTier:
     """Entries live for `ttl_seconds`, or as `life` says for their org, jittered so that they do not all expire
-    together; expiry is checked on read."""
+    together; expiry is checked on read. By itself the tier removes them `grace` seconds later."""
 
     local = True
     exact = True
@@ -64,12 +64,14 @@ class MemoryTier:
         tier: Literal[1, 2, 3] = 1,
         life: Callable[[str], float] | None = None,
         room: Room | None = None,
+        grace: Callable[[str], float] | None = None,
     ) -> None:
         self.tier = tier
         self._settings = settings
         self._clock = clock
         self._life = life or (lambda org: settings.ttl_seconds)
         self._room = room
+        self._grace = grace or (lambda org: 0.0)
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self._orgs: dict[str, _Holding] = {}
         self.bytes = 0
@@ -87,7 +89,8 @@ class MemoryTier:
             return None
         now = self._clock()
         if entry.expires <= now:
-            self._drop(key)
+            if entry.expires <= now - self._grace(entry.org):
+                self._drop(key)
             return None
         self._entries.move_to_end(key)
         self._orgs[entry.org].keys.move_to_end(key)
@@ -145,7 +148,12 @@ class MemoryTier:
         return key is not None
 
     async def expire(self) -> int:
-        return sum([await self.sweep(org) for org in tuple(self._orgs)])
+        gone = 0
+        for org in tuple(self._orgs):
+            gone += await self._sweep(org, self._clock() - self._grace(org))
+            if self._room is not None:
+                await self._room.make(org)
+        return gone
 
     async def entries(self, org: str) -> Sequence[str]:
         return [self._entries[key].entry_id for key in self._of(org)]
@@ -159,11 +167,14 @@ class MemoryTier:
                 yield self._row(keys[entry_id], entry, lag)
 
     async def sweep(self, org: str) -> int:
-        keys, gone, now = self._of(org), 0, self._clock()
+        return await self._sweep(org, self._clock())
+
+    async def _sweep(self, org: str, moment: float) -> int:
+        keys, gone = self._of(org), 0
         for start in range(0, len(keys), _LOOKED_AT):
             for key in keys[start : start + _LOOKED_AT]:
                 entry = self._entries.get(key)
-                if entry is not None and entry.org == org and entry.expires <= now:
+                if entry is not None and entry.org == org and entry.expires <= moment:
                     self._drop(key)
                     gone += 1
             await asyncio.sleep(0)

@@ -58,8 +58,8 @@ export const GROUPS: Record<string, { name: string; fields: Setting[] }> = {
       }),
       flag("t3_enabled", "Intermediate cache"),
       figure("t3_ttl_hours", "Intermediate entries live for, hours", 1, 8_760, "1"),
-      figure("max_size_gb", "All tiers together, GB", 0.001, 10_000, "any"),
-      flag("auto_cleanup", "Clean up by itself"),
+      figure("max_size_gb", "All tiers together, GB", 0.001, 10_000, "any", "The operator may allow less"),
+      flag("auto_cleanup", "Clean up by itself", "Off: what has expired stays listed in memory, and is never served"),
     ],
   },
   routing: {
@@ -85,7 +85,7 @@ export const GROUPS: Record<string, { name: string; fields: Setting[] }> = {
   privacy: {
     name: "Privacy",
     fields: [
-      flag("store_prompts", "Store prompts"),
+      flag("store_prompts", "Store prompts", "And answers, sealed, until the retention ends"),
       choice("pii_action", "Personal data in prompts", {
         off: "Let pass",
         flag: "Flag",

@@ -14,12 +14,30 @@ local function unweigh(key)
 end
 """
 
+#: The least recently used go until the org is within its bound, at most a thousand at a time; how many went.
+_SHEDDING = """
+local function shed(names, bound)
+  local gone = 0
+  while gone < 1000 and tonumber(redis.call('HGET', KEYS[6], '*') or 0) > tonumber(bound) do
+    local key = redis.call('ZRANGE', KEYS[4], 0, 0)[1]
+    if not key then break end
+    local id = redis.call('GETRANGE', names .. key, 0, 25)
+    redis.call('ZREM', KEYS[2], id .. key)
+    redis.call('UNLINK', names .. key, names .. key .. ':n')
+    unweigh(key)
+    gone = gone + 1
+  end
+  return gone
+end
+"""
+
 #: Store an entry, unless its generation is over. Its predecessor under the same key leaves the index. Past the bound
-#: the least recently used go, at most a thousand at a time.
+#: the least recently used go.
 #: KEYS: entry, index, generation, and the sizes. ARGV: generation, value, entry id, key, milliseconds to live, least id
 #: alive, now, beginning of all entries' names, what an entry weighs beside its value, bound in bytes.
 PUT = (
     _WEIGHING
+    + _SHEDDING
     + """
 if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 0 end
 local old = redis.call('GETRANGE', KEYS[1], 0, 25)
@@ -30,23 +48,26 @@ redis.call('ZREMRANGEBYLEX', KEYS[2], '-', '(' .. ARGV[6])
 unweigh(ARGV[4])
 for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', ARGV[7], 'LIMIT', 0, 100)) do unweigh(key) end
 redis.call('HSET', KEYS[6], ARGV[4], #ARGV[2] + ARGV[9])
-local sum = redis.call('HINCRBY', KEYS[6], '*', #ARGV[2] + ARGV[9])
+redis.call('HINCRBY', KEYS[6], '*', #ARGV[2] + ARGV[9])
 redis.call('ZADD', KEYS[4], ARGV[7], ARGV[4])
 redis.call('ZADD', KEYS[5], ARGV[7] + ARGV[5], ARGV[4])
-for _ = 1, 1000 do
-  if sum <= tonumber(ARGV[10]) then break end
-  local key = redis.call('ZRANGE', KEYS[4], 0, 0)[1]
-  if not key then break end
-  local id = redis.call('GETRANGE', ARGV[8] .. key, 0, 25)
-  redis.call('ZREM', KEYS[2], id .. key)
-  redis.call('UNLINK', ARGV[8] .. key, ARGV[8] .. key .. ':n')
-  unweigh(key)
-  sum = tonumber(redis.call('HGET', KEYS[6], '*'))
-end
+shed(ARGV[8], ARGV[10])
 for _, name in ipairs({KEYS[2], KEYS[4], KEYS[5], KEYS[6]}) do
   if redis.call('PTTL', name) < tonumber(ARGV[5]) then redis.call('PEXPIRE', name, ARGV[5]) end
 end
 return 1
+"""
+)
+
+#: Keep another bound, in the present generation. KEYS as above, the first unused. ARGV: generation, now, beginning of
+#: all entries' names, bound in bytes. Gives how many went.
+TRIM = (
+    _WEIGHING
+    + _SHEDDING
+    + """
+if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 0 end
+for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', ARGV[2])) do unweigh(key) end
+return shed(ARGV[3], ARGV[4])
 """
 )
 

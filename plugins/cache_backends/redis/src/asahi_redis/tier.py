@@ -24,7 +24,7 @@ from asahi_kernel.types import Hit
 from asahi_kernel.vault import Unsealable
 from asahi_kernel.wanting import exact_life
 from asahi_redis.link import Away
-from asahi_redis.scripts import EVICT, PUT, TURN
+from asahi_redis.scripts import EVICT, PUT, TRIM, TURN
 from asahi_redis.space import Entry, Space, generation_key, of_org, oldest, seal, split, unseal
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ _PAGE = 200
 _LONGEST_S = 8_760 * 3_600
 #: Holdings up to this size are counted, larger ones estimated from so many.
 _SAMPLE = 1_000
+#: As many go in one step at most.
+_SHED = 1_000
 #: What an entry weighs in the server beside its value: its names, and its places in the index and among the sizes.
 _AROUND = 600
 
@@ -67,7 +69,8 @@ class RedisTier:
         self._expected: OrderedDict[bytes, str] = OrderedDict()
         self._untold: dict[tuple[Space, str], tuple[int, int]] = {}
         self._sweeps: set[asyncio.Task[None]] = set()
-        self._put, self._evict, self._turn = (client.register_script(text) for text in (PUT, EVICT, TURN))
+        scripts = (PUT, EVICT, TURN, TRIM)
+        self._put, self._evict, self._turn, self._trim = (client.register_script(text) for text in scripts)
         link.on_return.append(self._drop_spare)
 
     @property
@@ -184,6 +187,24 @@ class RedisTier:
                 await self._told(partial(self._client.zrem, space.index, *dead), frees=True)
                 gone += len(dead)
         return gone
+
+    async def trim(self, org: str) -> int:
+        """Keep another bound than before."""
+
+        async def shed() -> int:
+            number = await self._client.get(generation_key(self._prefix, org))
+            if number is None:
+                return 0
+            space = Space(self._prefix, org, number.decode())
+            keys = (space.entry(""), space.index, generation_key(self._prefix, org), *space.sizes)
+            told = (space.generation, _now(), space.entry(""), int(self._bound(org)))
+            gone, last = 0, _SHED
+            while last == _SHED:
+                last = int(await self._trim(keys, told))
+                gone += last
+            return gone
+
+        return await self._told(shed, frees=True)
 
     async def entries(self, org: str) -> Sequence[str]:
         return [row.entry_id async for row in self.rows(org)]

@@ -21,7 +21,7 @@ from asahi_kernel.money import per_million
 from asahi_kernel.protocols import LocalPart
 from asahi_kernel.recheck import recheck
 from asahi_kernel.room import bound_of
-from asahi_kernel.wanting import step_life
+from asahi_kernel.wanting import grace_of, step_life
 from asahi_semantic import store as numpy_store
 from asahi_semantic.config import IntermediateConfig, NumpyConfig, SemanticConfig
 from asahi_semantic.context import Contexts
@@ -108,7 +108,7 @@ async def stepwise(config: IntermediateConfig, gateway: Gateway) -> AsyncIterato
         return gateway.standings.known(org).preferences.cache.t3_enabled
 
     life = step_life(gateway, config.ttl_seconds)
-    shelf = MemoryTier(cache, tier=3, life=life, room=gateway.room)
+    shelf = MemoryTier(cache, tier=3, life=life, room=gateway.room, grace=grace_of(gateway))
     gateway.room.join(shelf)
     tier = IntermediateTier(config, shelf, gateway.salts.of, shared=shared, wanted=wanted, life=life)
     seconds = gateway.settings.cache.cleanup_interval_seconds

@@ -116,16 +116,17 @@ class SharedStock:
 
     async def expire(self) -> int:
         """Delete what is too old everywhere, and the least recently used of orgs that have too much."""
-        gone, touched = 0, self._touched
-        self._touched = {org: set() for org in touched}
-        oldest = first_id(datetime.fromtimestamp(max(0.0, self._clock() - self._life_s), UTC))
-        for org, ids in touched.items():
-            namespace = self._parts.namespace(org)
-            if ids:
-                await self._store.touch(namespace, list(ids))
-            gone += await self._store.trim(namespace, oldest, self._most, int(min(self._bound(org), 1 << 62)))
+        gone = sum([await self.trim(org) for org in tuple(self._touched)])
         await self._keeper.tidy(0, lambda org, entry_id: False)
         return gone
+
+    async def trim(self, org: str) -> int:
+        namespace, ids = self._parts.namespace(org), self._touched.get(org)
+        if ids:
+            self._touched[org] = set()
+            await self._store.touch(namespace, list(ids))
+        oldest = first_id(datetime.fromtimestamp(max(0.0, self._clock() - self._life_s), UTC))
+        return await self._store.trim(namespace, oldest, self._most, int(min(self._bound(org), 1 << 62)))
 
     async def sweep(self, org: str) -> int:
         gone = 0

@@ -151,6 +151,10 @@ class SemanticTier:
     async def sweep(self, org: str) -> int:
         return await self._stock.sweep(org)
 
+    async def trim(self, org: str) -> int:
+        """Have the org's bound kept where its entries are shared."""
+        return await self._stock.trim(org)
+
     def rows(self, org: str, before: str | None = None) -> AsyncIterator[CacheRow]:
         return self._stock.rows(org, before)
 

@@ -44,8 +44,6 @@ MAILED = (
 )
 #: Kept and shown, but the gateway does not act on them yet.
 UNENFORCED = (
-    "cache.max_size_gb",
-    "cache.auto_cleanup",
     "routing.optimize_tokens",
     "routing.allow_batching",
     "routing.enrich_with_features",
