@@ -14,11 +14,11 @@ NODE := $(shell command -v npm 2>/dev/null)
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-setup: .venv/.ready ## install everything into .venv; afterwards .venv/bin/asahi is the command
+setup: .venv/.ready ## install everything but Presidio, which is large, into .venv; afterwards .venv/bin/asahi is the command
 
 .venv/.ready: scripts/bootstrap.py uv.lock pyproject.toml $(wildcard */pyproject.toml plugins/*/*/pyproject.toml)
 	python3 scripts/bootstrap.py
-	$(UV) sync --locked --all-packages --all-extras
+	$(UV) sync --locked --all-packages --all-extras --no-extra presidio
 	@touch $@
 
 dashboard: $(PAGES)/index.html ## build the dashboard's pages into its package; needs Node.js 20 or newer

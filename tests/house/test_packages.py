@@ -27,7 +27,9 @@ HEAVY = (
     "opentelemetry.sdk",
     "pinecone",
     "piccolo",
+    "presidio_analyzer",
     "redis",
+    "spacy",
     "usearch",
     "uvicorn",
 )

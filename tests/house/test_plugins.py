@@ -26,7 +26,7 @@ OURS = {name for package in packages() for name in package.entry_points}
 #: Factories that take no options, named together at the end of the page.
 WITHOUT_OPTIONS = {
     *("retention", "prompts", "local", "open", "exact", "explicit", "health", "capability", "bounds", "cheapest"),
-    *("models", "compliance", "pii", "policy", "region", "plan", "rate", "quota", "audit", "erasing"),
+    *("models", "compliance", "builtin", "policy", "region", "plan", "rate", "quota", "audit", "erasing"),
 }
 
 

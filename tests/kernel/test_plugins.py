@@ -212,6 +212,8 @@ def register_authenticators(): return factory("authenticator")
 @hookimpl
 def register_cache_tiers(): return factory("cache tier")
 @hookimpl
+def register_detectors(): return factory("detector")
+@hookimpl
 def register_policies(): return factory("policy")
 @hookimpl
 def register_transforms(): return factory("transform")
@@ -254,6 +256,7 @@ CHOSEN = Settings(
     routing=Routing(rules=("everything",), transforms=("everything",)),
     embedders=TABLE,
     vector_stores=TABLE,
+    detectors=TABLE,
     providers=TABLE,
     sinks=TABLE,
     services=TABLE,
@@ -264,8 +267,8 @@ class TestEveryHook:
     @pytest.mark.anyio
     async def test_what_each_kind_registers_is_opened_in_order_and_closed_in_reverse(self, install: Install) -> None:
         """register_storages, register_counters, register_embedders, register_vector_stores, register_authenticators,
-        register_cache_tiers, register_policies, register_transforms, register_rules, register_providers,
-        register_sinks and register_services."""
+        register_cache_tiers, register_detectors, register_policies, register_transforms, register_rules,
+        register_providers, register_sinks and register_services."""
         install("everything", EVERYTHING)
         plugins = load_plugins()
         opened: list[str] = plugins.manager.get_plugin("everything").opened
@@ -278,6 +281,7 @@ class TestEveryHook:
             "vector store",
             "authenticator",
             "cache tier",
+            "detector",
             "policy",
             "transform",
             "rule",

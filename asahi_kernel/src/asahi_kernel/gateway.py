@@ -12,6 +12,7 @@ from typing import Any
 
 from asahi_kernel.auditing import AuditWriter
 from asahi_kernel.caller import CallerAuthenticator
+from asahi_kernel.detecting import Detector
 from asahi_kernel.errors import AsahiError, ConfigError, Unavailable
 from asahi_kernel.exposing import ExposingSink
 from asahi_kernel.fingerprint import Salts
@@ -64,6 +65,7 @@ DEFAULT_TIERS = ("exact", "semantic", "intermediate")
 OPT_IN = frozenset({"semantic", "intermediate"})
 #: In the order they are asked. Those in front refuse for less.
 DEFAULT_POLICIES = ("models", "rate", "quota", "compliance", "pii", "injection", "budget")
+DEFAULT_DETECTORS = ("builtin",)
 DEFAULT_RULES = (
     "estimate",
     "explicit",
@@ -123,8 +125,8 @@ class Gateway:
         self.claiming_tiers: tuple[ClaimingTier, ...] = ()
         self.guarded_tiers: frozenset[str] | set[str] = frozenset()
         self.stepwise: StepwiseTier | None = None
-        self.early = EarlyRefresh()
         self.cleared: dict[str, float] = {}
+        self.detectors: Mapping[str, Detector] = {}
         self.policies: Mapping[str, Policy] = {}
         self.output_policies: tuple[OutputPolicy, ...] = ()
         self.waiting_policies: frozenset[str] | set[str] = frozenset()
@@ -143,7 +145,7 @@ class Gateway:
         api = settings.api
         self.admission = Admission(api.max_inflight, api.max_queue, api.queue_timeout_s)
         self.reading = asyncio.Semaphore(api.max_inflight)
-        self.flights, self.retries = Flights(), RetryBudget()
+        self.flights, self.retries, self.early = Flights(), RetryBudget(), EarlyRefresh()
         self.prompt_cache = PromptCache(settings.prompt_cache)
         self.learned = Learned(settings.pricing.expected_output_samples)
         self.salts = Salts(secrets.token_bytes(32))
@@ -307,6 +309,10 @@ async def _open_tiers(gateway: Gateway, opener: Opener) -> None:
 
 async def _open_policies(gateway: Gateway, opener: Opener) -> None:
     settings = gateway.settings
+    detectors = opener.installed("detectors", None, DEFAULT_DETECTORS, settings.detectors)
+    gateway.detectors = await opener.all(
+        "detectors", dict.fromkeys((*detectors, *settings.detectors)), settings.detectors
+    )
     default = DEFAULT_POLICIES if settings.profile == "production" else ()
     policies = opener.installed("policies", settings.governance.policies, default, settings.policies)
     gateway.policies = await opener.all("policies", policies, settings.policies)

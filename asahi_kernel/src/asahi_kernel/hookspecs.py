@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from click import Group
     from litestar.types import ControllerRouterHandler
 
+    from asahi_kernel.detecting import Detector
     from asahi_kernel.factory import Factory, Report
     from asahi_kernel.gateway import Gateway
     from asahi_kernel.protocols import (
@@ -68,6 +69,12 @@ def register_authenticators() -> Iterable[Factory[Authenticator, Any]]:
 @hookspec
 def register_cache_tiers() -> Iterable[Factory[CacheTier, Any]]:
     """Caches, asked in the order of `cache.tiers`: `cache_tiers.<name>`."""
+    return ()
+
+
+@hookspec
+def register_detectors() -> Iterable[Factory[Detector, Any]]:
+    """Finders of personal data, for the policy that looks for it: `detectors.<name>`."""
     return ()
 
 

@@ -23,6 +23,7 @@ KINDS = (
     "vector_stores",
     "authenticators",
     "cache_tiers",
+    "detectors",
     "policies",
     "transforms",
     "rules",

@@ -12,7 +12,7 @@ import msgspec
 from asahi_kernel.errors import AsahiError, PluginError
 from asahi_kernel.texts import in_json
 from asahi_kernel.types import Chunk, ToolCallDelta
-from asahi_kernel.vetting import Sieve, StreamPolicy
+from asahi_kernel.vetting import Sieve, StreamPolicy, WholePolicy
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
@@ -168,6 +168,8 @@ def screened(gateway: Gateway, request: Request, principal: Principal, relay: Re
         if not isinstance(policy, StreamPolicy):
             return None
         with _blamed():
+            if isinstance(policy, WholePolicy) and policy.whole(request, principal):
+                return None
             maker = policy.sieve(request, principal)
         if maker is not None:
             makers.append(maker)

@@ -296,6 +296,7 @@ class Settings(Config, frozen=True):
     embedders: dict[str, Table] = {}
     vector_stores: dict[str, Table] = {}
     cache_tiers: dict[str, Table] = {}
+    detectors: dict[str, Table] = {}
     policies: dict[str, Table] = {}
     transforms: dict[str, Table] = {}
     rules: dict[str, Table] = {}

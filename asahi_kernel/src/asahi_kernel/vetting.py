@@ -51,6 +51,14 @@ class Sieve(Protocol):
 
 
 @runtime_checkable
+class WholePolicy(Protocol):
+    """A policy that can look at most answers while they come. Where `whole` says so, it must see this one to its end
+    before anything goes out. Asked before `sieve`, and like it must not wait."""
+
+    def whole(self, request: Request, principal: Principal) -> bool: ...
+
+
+@runtime_checkable
 class StreamPolicy(Protocol):
     """An output policy that can look at an answer while it comes; one that cannot makes every stream wait for the whole
     answer. `sieve` gives what makes a sieve for each text, or None where this request's answer needs no look. Asked for

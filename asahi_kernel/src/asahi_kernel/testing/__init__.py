@@ -21,6 +21,7 @@ CONTRACTS = (
     "BudgetsContract",
     "CacheTierContract",
     "CounterContract",
+    "DetectorContract",
     "EmbedderContract",
     "EmbeddingProviderContract",
     "JudgementsContract",

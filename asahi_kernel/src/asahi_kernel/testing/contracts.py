@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import msgspec
@@ -235,6 +236,36 @@ class PolicyContract(Contract):
         for request in self.refused:
             with pytest.raises(AsahiError):
                 await subject.admit(request, HERE)
+
+
+class DetectorContract(Contract):
+    """`samples` are texts, each with what stands in it, by the words themselves."""
+
+    samples: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+
+    async def test_it_finds_what_is_there_and_where(self, subject: Any) -> None:
+        found = await subject.find(list(self.samples), tuple(subject.marks))
+        for (text, wanted), told in zip(self.samples.items(), found, strict=True):
+            assert {text[each.start : each.end]: each.kind for each in told} == dict(wanted)
+
+    async def test_what_it_finds_is_in_order_and_lies_apart(self, subject: Any) -> None:
+        for told in await subject.find(["\n".join(self.samples) * 3, *self.samples], tuple(subject.marks)):
+            assert all(one.end <= other.start for one, other in pairwise(told))
+
+    async def test_it_looks_for_nothing_else_than_it_is_asked(self, subject: Any) -> None:
+        for kind in subject.marks:
+            for told in await subject.find(list(self.samples), (kind,)):
+                assert {each.kind for each in told} <= {kind}
+        assert [list(told) for told in await subject.find(list(self.samples), ())] == [[]] * len(self.samples)
+
+    async def test_there_may_be_nothing_to_look_at(self, subject: Any) -> None:
+        assert list(await subject.find([], tuple(subject.marks))) == []
+        assert [list(told) for told in await subject.find(["", "   "], tuple(subject.marks))] == [[], []]
+
+    async def test_each_kind_has_a_mark_of_its_own(self, subject: Any) -> None:
+        assert subject.marks
+        assert len(set(subject.marks.values())) == len(subject.marks)
+        assert all(mark.startswith("[") and mark.endswith("_REDACTED]") for mark in subject.marks.values())
 
 
 class TransformContract(Contract):

@@ -11,8 +11,17 @@ if TYPE_CHECKING:
     from click import Group
     from litestar.types import ControllerRouterHandler
 
+    from asahi_kernel.detecting import Detector
     from asahi_kernel.gateway import Gateway
     from asahi_kernel.protocols import Policy, Rule
+
+
+@hookimpl
+def register_detectors() -> Iterable[Factory[Detector, Any]]:
+    """`builtin`, and `presidio` for whoever installs `asahi-guard[presidio]`."""
+    from asahi_guard.opening import DETECTORS
+
+    return DETECTORS
 
 
 @hookimpl

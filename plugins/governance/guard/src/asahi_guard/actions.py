@@ -3,11 +3,11 @@ with."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, get_args
 
 from msgspec import Struct
 
-from asahi_guard.finding import KINDS
 from asahi_kernel.preferences import Action, InjectionAction
 
 if TYPE_CHECKING:
@@ -26,12 +26,15 @@ class Treatment(Struct, frozen=True):
     action: Action
     always: frozenset[str] = _NONE
 
-    @property
-    def redacted(self) -> tuple[str, ...]:
-        """The kinds that may not pass, in answers too."""
+    def redacted(self, kinds: Sequence[str]) -> Sequence[str]:
+        """Those of the kinds that may not pass, in answers too."""
         if self.action in {"redact", "block"}:
-            return KINDS
-        return tuple(kind for kind in KINDS if kind in self.always)
+            return kinds
+        return [kind for kind in kinds if kind in self.always]
+
+    def sought(self, kinds: Sequence[str]) -> Sequence[str]:
+        """Those that are looked for in requests."""
+        return kinds if self.action != "off" else [kind for kind in kinds if kind in self.always]
 
 
 def treatment(standing: Standing) -> Treatment:

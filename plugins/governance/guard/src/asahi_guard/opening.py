@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from asahi_guard.compliance import Compliant, RegionRule
-from asahi_guard.config import InjectionConfig
+from asahi_guard.config import InjectionConfig, PiiConfig, PresidioConfig
+from asahi_guard.detectors import Builtin, Detectors
 from asahi_guard.erasing import at_work
 from asahi_guard.injection import Injection
 from asahi_guard.leaking import SHORTEST, Canaries
@@ -16,6 +17,7 @@ from asahi_guard.pii import Personal
 from asahi_kernel import Config, ConfigError, Factory
 
 if TYPE_CHECKING:
+    from asahi_kernel.detecting import Detector
     from asahi_kernel.gateway import Gateway
 
 T = TypeVar("T")
@@ -41,10 +43,32 @@ async def _injection(config: InjectionConfig, gateway: Gateway) -> AsyncIterator
     yield Injection(gateway, Canaries(words), config.threshold)
 
 
+@asynccontextmanager
+async def _personal(config: PiiConfig, gateway: Gateway) -> AsyncIterator[Personal]:
+    yield Personal(gateway, Detectors(gateway, config.detectors))
+
+
+@asynccontextmanager
+async def _builtin(config: Config, gateway: Gateway) -> AsyncIterator[Builtin]:
+    yield Builtin()
+
+
+@asynccontextmanager
+async def _presidio(config: PresidioConfig, gateway: Gateway) -> AsyncIterator[Detector]:
+    from asahi_guard.presidio import opened
+
+    with opened(config) as detector:
+        yield detector
+
+
+DETECTORS: tuple[Factory[Detector, Any], ...] = (
+    Factory("builtin", Config, _builtin),
+    Factory("presidio", PresidioConfig, _presidio),
+)
 POLICIES = (
     Factory("models", Config, _over(Permitted)),
     Factory("compliance", Config, _over(Compliant)),
-    Factory("pii", Config, _over(Personal)),
+    Factory("pii", PiiConfig, _personal),
     Factory("injection", InjectionConfig, _injection),
 )
 SERVICES: tuple[Factory[None, Config], ...] = (Factory("erasing", Config, at_work),)

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable
 
 from asahi_guard.addresses import LOCAL
-from asahi_guard.finding import CONTEXT, Found, find, redact
+from asahi_guard.finding import CONTEXT, find, redact
+from asahi_kernel.detecting import Detected as Found
 
 #: What the things that are looked for are made of, but for spaces.
 _WORD = LOCAL + ".@:/()=\\,"
