@@ -45,7 +45,7 @@ types: setup dashboard/node_modules/.package-lock.json ## renew the dashboard's 
 run: setup pages ## start the gateway on http://127.0.0.1:8000 (PORT and ASAHI_CONFIG are honoured)
 	.venv/bin/asahi serve
 
-test: setup ## run every test, two files at a time, against real servers that the tests start themselves
+test: setup pages ## run every test, two files at a time, against real servers that the tests start themselves
 	.venv/bin/python -m pytest -n 2 --dist loadfile
 
 check: setup ## lint, format, types, house tests

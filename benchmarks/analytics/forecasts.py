@@ -33,9 +33,10 @@ def run(kind: str, horizon: int, count: int, seed: int) -> Outcome:
     dice = random.Random(f"{kind} {horizon} {seed}")
     rows = []
     for _ in range(count):
-        series = simulate(kind, DAYS + horizon, dice)
+        weekday = dice.randrange(7)
+        series = simulate(kind, DAYS + horizon, dice, weekday)
         history, came = series[:DAYS], sum(series[DAYS:])
-        told = forecast(history, horizon)
+        told = forecast(history, horizon, weekday)
         said, width = naive(history, horizon)
         rows.append(
             (
@@ -50,15 +51,15 @@ def run(kind: str, horizon: int, count: int, seed: int) -> Outcome:
     return Outcome(kind, horizon, *(sum(column) / count for column in zip(*rows, strict=True)))
 
 
-def simulate(kind: str, days: int, dice: random.Random) -> list[float]:
-    """Lognormal noise of 10 to 35 %, from a Monday on. Growth is up to 1 % of the first day, a day; spikes double to
+def simulate(kind: str, days: int, dice: random.Random, weekday: int = 0) -> list[float]:
+    """Lognormal noise of 10 to 35 %, from any weekday on. Growth is up to 1 % of the first day, a day; spikes double to
     quadruple one day in twenty-five."""
     level, noise, growth = dice.uniform(5, 50), dice.uniform(0.10, 0.35), dice.uniform(0, 0.01)
     series = []
     for day in range(days):
         value = level * math.exp(dice.gauss(0, noise) - noise * noise / 2)
         if "weekly" in kind:
-            value *= WEEK[day % 7]
+            value *= WEEK[(weekday + day) % 7]
         if "growth" in kind:
             value *= 1 + growth * day
         if "spikes" in kind and dice.random() < 0.04:

@@ -291,7 +291,7 @@ export interface Advice {
 
 export interface CacheStats {
   t1?: TierStats;
-  t2?: TierStats;
+  t2?: TierStats & { max_error_rate?: number | null; state?: string };
   t3?: TierStats;
   overall_hit_rate: number;
   storage_bytes: Amount;

@@ -219,6 +219,23 @@ class TestWork:
         api("PUT", "/settings", {"privacy": {"store_prompts": False}})
         admin.keyboard.press("Escape")
 
+    def test_a_login_somewhere_else_is_ended_and_one_s_own_key_is_listed(self, admin, api, browser):
+        with visit(browser, api) as other:
+            admin.goto("/settings/?tab=sessions")
+            sync_api.expect(admin.get_by_text("this one").first).to_be_visible()
+            admin.get_by_role("button", name="Log out everywhere else").click()
+            sync_api.expect(admin.get_by_role("button", name="Log out there")).to_have_count(0)
+            other.goto("/models/")
+            other.wait_for_url("**/login/**")
+        admin.get_by_role("button", name="API keys").click()
+        sync_api.expect(admin.get_by_role("heading", name="Your own keys")).to_be_visible()
+
+    def test_a_trend_is_drawn_beside_the_period_before(self, admin):
+        admin.goto("/analytics/trends/?metric=requests")
+        admin.get_by_label("The period before").click()
+        admin.get_by_text("View as table").click()
+        sync_api.expect(admin.get_by_role("columnheader", name="Requests, the period before")).to_be_visible()
+
     def test_another_range_or_filter_begins_at_the_first_page(self, admin, api):
         for _ in range(55):
             api("GET", "/governance/audit")
@@ -284,7 +301,8 @@ class TestEverybody:
         wrong: list[str] = []
         watch(admin, api, wrong)
         axe, devtools = AXE.read_text("utf-8"), admin.context.new_cdp_session(admin)
-        for path in ("/", *(f"/{name}/" for name in BEHIND), "/login/", "/nowhere/"):
+        tabs = ("/settings/?tab=keys", "/settings/?tab=sessions")
+        for path in ("/", *(f"/{name}/" for name in BEHIND), *tabs, "/login/", "/nowhere/"):
             admin.goto(path)
             sync_api.expect(admin.get_by_role("heading", level=1)).to_be_visible()
             sync_api.expect(admin.get_by_text("Loading", exact=True)).to_have_count(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from itertools import pairwise
 
@@ -9,7 +10,7 @@ import pytest
 from benchmarks.analytics.forecasts import KINDS, naive, run
 
 from asahi_analytics.forecast import Ahead, risk
-from asahi_analytics.forecasting import Forecast, Z, ahead, forecast, trend_of
+from asahi_analytics.forecasting import Forecast, Z, ahead, forecast, past_errors, trend_of
 
 
 @pytest.mark.parametrize(("slope", "days", "horizon"), [(2, 10, 30), (0.5, 20, 8), (-0.1, 20, 90), (3, 90, 365)])
@@ -80,8 +81,17 @@ def test_the_interval_comes_from_past_forecasts_of_the_same_horizon():
         said = sum(ahead(series[:origin], 30, 0))
         by_hand.append((sum(series[origin : origin + 30]) - said) / said)
     assert told.errors == pytest.approx(by_hand)
-    spread = (sum(each * each for each in by_hand) / len(by_hand)) ** 0.5
-    assert told.high == pytest.approx(told.total * (1 + 1.96 * spread))
+    spread = (sum(math.log(1 + each) ** 2 for each in by_hand) / len(by_hand)) ** 0.5
+    assert told.high == pytest.approx(told.total * math.exp(1.96 * spread))
+    assert told.low == pytest.approx(told.total * math.exp(-1.96 * spread))
+
+
+def test_days_that_cost_nothing_leave_an_interval_of_plain_differences():
+    series = [100.0] * 30 + [0.0] * 20 + [100.0] * 40
+    assert min(past_errors(series, 7)) == -1
+    told = forecast(series, 7)
+    assert told.errors == ()
+    assert 0 <= told.low < told.total < told.high < 10 * told.total
 
 
 def test_the_budget_is_told_at_three_grades():

@@ -21,8 +21,11 @@ import { useCan } from "@/lib/session";
 import { Entries } from "./entries";
 
 const TIERS = { t1: "Exact (tier 1)", t2: "Semantic (tier 2)", t3: "Intermediate (tier 3)" } as const;
-/** The bound that the semantic tier is held to. */
-const CONTRACT = 0.01;
+const STATES: Record<string, string> = {
+  uncalibrated: "too few labels yet: it only watches, and serves nothing",
+  within: "within its bound",
+  breached: "bound broken: it serves nothing until it is within again",
+};
 
 export default function Cache() {
   const [range, change] = useRange();
@@ -148,15 +151,8 @@ function OverTime() {
 function Performance({ data, on }: { data: CachePerformance; on: CacheStats | undefined }) {
   const wrong = data.tier_2;
   const [low, high] = wrong.interval ?? [null, null];
-  const bound = `The bound of ${share(CONTRACT, 0)}`;
-  const verdict =
-    high === null
-      ? `${bound} cannot be judged before that.`
-      : high <= CONTRACT
-        ? `${bound} holds.`
-        : (low ?? 0) > CONTRACT
-          ? `${bound} is broken.`
-          : `Whether ${bound.toLowerCase()} holds is not certain yet.`;
+  const most = on?.t2?.max_error_rate ?? null;
+  const state = on?.t2?.state ? STATES[on.t2.state] : undefined;
   return (
     <div className="space-y-4 text-sm">
       <dl className="tabular grid gap-3">
@@ -181,11 +177,21 @@ function Performance({ data, on }: { data: CachePerformance; on: CacheStats | un
           {wrong.labelled_hits
             ? `${count(wrong.false_hits)} of ${count(wrong.labelled_hits)} checked hits were wrong: ${share(wrong.false_hit_rate, 2)} (between ${share(low, 2)} and ${share(high, 2)}).`
             : "No hit has been checked yet."}{" "}
-          <strong>{verdict}</strong>
+          {most !== null && <strong>{verdict(most, low, high)}</strong>}
         </p>
+        {state && <p className="mt-1 text-muted">State: {state}.</p>}
       </section>
     </div>
   );
+}
+
+/** Whether the bound that the organisation set holds, by the interval of what was measured. */
+function verdict(most: number, low: number | null, high: number | null): string {
+  const bound = `The bound of ${share(most)}`;
+  if (high === null) return `${bound} cannot be judged before that.`;
+  if (high <= most) return `${bound} holds.`;
+  if ((low ?? 0) > most) return `${bound} is broken.`;
+  return `Whether the bound of ${share(most)} holds is not certain yet.`;
 }
 
 function Managed() {

@@ -9,15 +9,17 @@ import { Delta, First } from "@/components/delta";
 import { Inferences } from "@/components/inferences";
 import { Page } from "@/components/page";
 import { RangePicker } from "@/components/rangepicker";
+import { Spark } from "@/components/spark";
 import { Empty, Loaded } from "@/components/states";
 import { stepsOf } from "@/components/stepper";
 import { Updated } from "@/components/updated";
 import { Why } from "@/components/why";
-import type { Report, Summary } from "@/lib/answers";
+import type { BudgetPage, Report, Summary } from "@/lib/answers";
 import { useAnswer } from "@/lib/asking";
 import { Link } from "@/lib/nav";
 import { compact, count, money, percent, quality, share } from "@/lib/numbers";
 import { rangeQuery, useQueryState, useRange } from "@/lib/range";
+import { useCan } from "@/lib/session";
 
 export default function Dashboard() {
   const [range, change] = useRange();
@@ -102,16 +104,20 @@ function Content({ found }: { found: Summary }) {
             ? "Money needs the permission view_cost"
             : `${money(totals.absolute_savings)} of ${money(totals.baseline_cost)}`}
           <Delta now={totals.absolute_savings} before={previous?.absolute_savings} up="good" />
+          <Spark values={series.map((point) => point.saved)} />
         </Figure>
         <Figure name="Requests" value={count(totals.total_requests)}>
           {totals.errors ? `${share(totals.errors / totals.total_requests)} failed` : "none failed"}
           <Delta now={totals.total_requests} before={previous?.total_requests} />
+          <Spark values={series.map((point) => point.requests)} />
         </Figure>
         <Figure name="Total cost" value={money(totals.total_cost, "–")}>
           {totals.unpriced_requests
             ? `${count(totals.unpriced_requests)} requests of unknown price are not in it`
             : "every request has a price"}
           <Delta now={totals.total_cost} before={previous?.total_cost} up="bad" />
+          <Spark values={series.map((point) => point.cost)} />
+          <MonthBudget />
         </Figure>
         <Figure name="Quality of 5" value={quality(totals.avg_quality)}>
           {totals.quality_samples ? `over ${count(totals.quality_samples)} answers` : "nothing was judged or predicted"}
@@ -166,6 +172,26 @@ function Content({ found }: { found: Summary }) {
       </div>
       <SavedBy found={found} />
     </div>
+  );
+}
+
+/** What is left of the organisation's month, where there is a budget for it. */
+function MonthBudget() {
+  const paid = useCan("view_cost");
+  const found = useAnswer<BudgetPage>("/governance/budgets", {}, { every: 30_000, enabled: paid });
+  const budget = found.data?.budgets.find((each) => each.level === "org" && each.window === "month");
+  if (!budget || budget.spent === null || !budget.limit) return null;
+  const used = budget.spent / budget.limit;
+  return (
+    <span className="mt-2 block">
+      <span className="block h-2 overflow-hidden rounded-full bg-surface">
+        <span
+          className={`block h-full ${used >= 1 ? "bg-bad" : used >= 0.75 ? "bg-warn" : "bg-good"}`}
+          style={{ width: `${Math.min(100, 100 * used)}%` }}
+        />
+      </span>
+      {money(budget.spent)} of this month's {money(budget.limit)} ({share(used, 0)})
+    </span>
   );
 }
 

@@ -10,9 +10,10 @@ import { Modal } from "@/components/modal";
 import { Page } from "@/components/page";
 import { Empty, Loaded } from "@/components/states";
 import { Table } from "@/components/table";
-import type { Model, ModelRow, Models, Report } from "@/lib/answers";
+import type { CostRow, Model, ModelRow, Models, Report } from "@/lib/answers";
 import { useAnswer } from "@/lib/asking";
 import { compact, count, DASH, milliseconds, money, quality, share } from "@/lib/numbers";
+import { useCan } from "@/lib/session";
 
 const STATES: Record<string, [Tone, string]> = {
   healthy: ["good", "ok"],
@@ -32,6 +33,13 @@ const SORTS: Record<string, (model: Model) => number> = {
 export default function ModelsPage() {
   const found = useAnswer<Models>("/models", {}, { every: 30_000 });
   const used = useAnswer<Report<ModelRow[]>>("/analytics/model-performance", { query: { period: "week" } });
+  const paid = useCan("view_cost");
+  const tiers = useAnswer<Report<object, { rows: CostRow[] }>>(
+    "/analytics/cost-breakdown",
+    { query: { period: "week", group_by: "tier" } },
+    { enabled: paid },
+  );
+  const bought = tiers.data?.meta.rows.find((row) => row.tier === "miss");
   const [text, setText] = useState("");
   const [sort, setSort] = useState("price");
   const [chosen, setChosen] = useState<string[]>([]);
@@ -101,6 +109,7 @@ export default function ModelsPage() {
                       row={rows.get(model.name)}
                       total={total}
                       baseline={data.baseline_model === model.name}
+                      bought={bought}
                       chosen={chosen.includes(model.name)}
                       choose={() => choose(model.name)}
                     />
@@ -118,6 +127,13 @@ export default function ModelsPage() {
   );
 }
 
+/** What the paid requests of seven days would have cost here, at the list prices of their tokens. */
+function here(model: Model, bought: CostRow): number | null {
+  const { cost_per_1k_input_tokens: input, cost_per_1k_output_tokens: output } = model;
+  if (input === null || output === null) return null;
+  return (bought.input_tokens * input + bought.output_tokens * output) / 1000;
+}
+
 /** Per million tokens, as vendors write them. */
 function perMillion(price: number | null): string {
   return price === null ? "unknown" : money(price * 1000);
@@ -128,6 +144,7 @@ function ModelCard({
   row,
   total,
   baseline,
+  bought,
   chosen,
   choose,
 }: {
@@ -135,6 +152,7 @@ function ModelCard({
   row: ModelRow | undefined;
   total: number;
   baseline: boolean;
+  bought: CostRow | undefined;
   chosen: boolean;
   choose: () => void;
 }) {
@@ -189,6 +207,12 @@ function ModelCard({
         {row?.p95 !== null && row?.p95 !== undefined && ` p95 ${milliseconds(row.p95)} over 7 days.`}
         {row?.error_rate ? ` ${share(row.error_rate)} failed.` : ""}
       </p>
+      {bought && bought.requests > 0 && !embeds && (
+        <p className="tabular mt-1 text-xs text-muted">
+          Had all that was paid for in 7 days gone here: <strong>{money(here(model, bought))}</strong> instead of{" "}
+          {money(bought.cost)}, at list prices.
+        </p>
+      )}
       {tasks.length > 0 && (
         <p className="mt-1 text-xs text-muted">
           {tasks.map(([task, score]) => `${task.replaceAll("_", " ")} ${quality(score)}`).join(", ")}

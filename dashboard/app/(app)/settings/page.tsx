@@ -1,7 +1,7 @@
 "use client";
 
 import { useMutation, useQueryClient } from "@tanstack/react-query";
-import { useState } from "react";
+import { type ReactNode, useState } from "react";
 import { Badge } from "@/components/badge";
 import { Button } from "@/components/button";
 import { Card } from "@/components/card";
@@ -16,7 +16,9 @@ import { useAnswer } from "@/lib/asking";
 import { time } from "@/lib/numbers";
 import { useQueryState } from "@/lib/range";
 import { useCan } from "@/lib/session";
+import { KeyList } from "../governance/keys/list";
 import { GROUPS, readValue, type Setting, shown, type Value, type Values } from "./fields";
+import { Sessions } from "./sessions";
 
 interface Settings {
   version: number;
@@ -27,10 +29,16 @@ interface Settings {
   [group: string]: unknown;
 }
 
+/** What is not a group of settings. */
+const OTHERS: Record<string, { name: string; content: () => ReactNode }> = {
+  keys: { name: "API keys", content: () => <KeyList own /> },
+  sessions: { name: "Logins", content: () => <Sessions /> },
+};
+
 export default function SettingsPage() {
   const [asked, ask] = useQueryState();
   const wanted = asked.get("tab") ?? "general";
-  const tab = wanted in GROUPS ? wanted : "general";
+  const tab = wanted in GROUPS || wanted in OTHERS ? wanted : "general";
   const found = useAnswer<Settings>("/settings");
   return (
     <Page
@@ -39,13 +47,15 @@ export default function SettingsPage() {
     >
       <Tabs
         label="Settings"
-        tabs={Object.entries(GROUPS).map(([id, group]) => ({ id, name: group.name }))}
+        tabs={Object.entries({ ...GROUPS, ...OTHERS }).map(([id, { name }]) => ({ id, name }))}
         open={tab}
         change={(next) => ask({ tab: next })}
       />
-      <Loaded query={found} height="min-h-96">
-        {(settings) => <Group key={`${tab} ${settings.version}`} name={tab} settings={settings} />}
-      </Loaded>
+      {OTHERS[tab]?.content() ?? (
+        <Loaded query={found} height="min-h-96">
+          {(settings) => <Group key={`${tab} ${settings.version}`} name={tab} settings={settings} />}
+        </Loaded>
+      )}
     </Page>
   );
 }

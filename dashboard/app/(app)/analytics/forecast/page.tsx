@@ -141,7 +141,7 @@ function Told({ told, horizon, budget, level }: { told: Forecast; horizon: strin
       <Card title="How good is it">
         <p className="text-sm text-muted">
           {Number(horizon) <= 7
-            ? "An exponential moving average of the daily costs."
+            ? "An exponential moving average of the daily costs, with a factor for each weekday from four weeks on."
             : "A straight line through the daily costs, with a factor for each weekday from four weeks on."}{" "}
           {backtest ? (
             <>

@@ -3,7 +3,7 @@
 import { Card } from "@/components/card";
 import { Lines } from "@/components/charts";
 import { Curl } from "@/components/curl";
-import { Choice } from "@/components/field";
+import { Choice, Switch } from "@/components/field";
 import { Page } from "@/components/page";
 import { RangePicker } from "@/components/rangepicker";
 import { Empty, Loaded } from "@/components/states";
@@ -43,8 +43,10 @@ export default function Trends() {
   const split = asked.get("split") ?? "";
   const intervals = asked.get("points") ?? "48";
   const bounds = rangeQuery(range);
+  const times = bounds.period ? windowOf(String(bounds.period)) : { from: String(bounds.from), to: String(bounds.to) };
+  const compared = asked.get("compare") === "previous" && split === "";
   const query = {
-    ...(bounds.period ? windowOf(String(bounds.period)) : bounds),
+    ...times,
     tz: range.tz,
     metric,
     intervals,
@@ -54,6 +56,11 @@ export default function Trends() {
     "/analytics/trends",
     { query },
     { every: 30_000, same: ["metric", "split_by"] },
+  );
+  const before = useAnswer<Report<TrendPoint[]>>(
+    "/analytics/trends",
+    { query: { ...query, ...windowBefore(times) } },
+    { every: 30_000, same: ["metric", "split_by"], enabled: compared },
   );
   const [name, format] = METRICS[metric] ?? ["", compact];
   return (
@@ -89,9 +96,26 @@ export default function Trends() {
             options={{ "12": "12", "24": "24", "48": "48", "100": "100", "200": "200" }}
             change={(next) => ask({ points: next })}
           />
+          <div className="self-end pb-2">
+            <Switch
+              label="The period before"
+              disabled={split !== ""}
+              checked={compared}
+              change={(on) => ask({ compare: on ? "previous" : null })}
+            />
+          </div>
         </div>
         <Loaded query={found} height="min-h-80">
-          {({ data }) => <Chart data={data} metric={metric} name={name} format={format} split={split !== ""} />}
+          {({ data }) => (
+            <Chart
+              data={data}
+              before={compared ? before.data?.data : undefined}
+              metric={metric}
+              name={name}
+              format={format}
+              split={split !== ""}
+            />
+          )}
         </Loaded>
       </Card>
     </Page>
@@ -105,21 +129,35 @@ function windowOf(period: string) {
   return { from: new Date(end - days * 86_400_000).toISOString(), to: new Date(end).toISOString() };
 }
 
+/** The stretch of the same length that ended where this one begins. */
+function windowBefore({ from, to }: { from: string; to: string }) {
+  const start = new Date(from).getTime();
+  return { from: new Date(2 * start - new Date(to).getTime()).toISOString(), to: from };
+}
+
 function Chart({
   data,
+  before,
   metric,
   name,
   format,
   split,
 }: {
   data: TrendPoint[];
+  before: TrendPoint[] | undefined;
   metric: string;
   name: string;
   format: Format;
   split: boolean;
 }) {
   if (!data.some((point) => point.value)) return <Empty title={`No ${name.toLowerCase()} in this range`} />;
-  const points = data.map(({ by, timestamp, ...rest }) => ({ at: timestamp, ...rest, ...by }));
+  const main = metric === "latency" ? "p95" : "value";
+  const points = data.map(({ by, timestamp, ...rest }, at) => ({
+    at: timestamp,
+    ...rest,
+    ...by,
+    before: before?.[at]?.[main],
+  }));
   const sums = new Map<string, number>();
   for (const point of data) {
     for (const [each, value] of Object.entries(point.by ?? {})) sums.set(each, (sums.get(each) ?? 0) + (value ?? 0));
@@ -130,6 +168,7 @@ function Chart({
     : metric === "latency"
       ? ["p50", "p95", "p99"].map((each) => ({ key: each, name: each }))
       : [{ key: "value", name }];
+  if (before) series.push({ key: "before", name: `${metric === "latency" ? "p95" : name}, the period before` });
   return (
     <>
       <Lines title={`${name} over time`} data={points} series={series} format={format} />

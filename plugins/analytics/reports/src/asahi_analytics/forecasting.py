@@ -1,5 +1,5 @@
-"""The forecast of daily totals: an EMA up to a week ahead, a least-squares line with weekday factors beyond, and an
-interval from how far off the same forecast was in the past."""
+"""The forecast of daily totals: an EMA up to a week ahead, a least-squares line beyond, both with weekday factors once
+there are four weeks, and an interval from how far off the same forecast was in the past."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ WEEKDAYS_FROM = 28
 ROLLING_FROM = 14
 #: Fewer past forecasts than this say nothing of their errors.
 LEAST_ERRORS = 7
+#: Where past costs came to next to nothing of what was forecast, shares say nothing.
+_NOTHING = -0.9
 Z = {0.80: 1.282, 0.85: 1.440, 0.90: 1.645, 0.95: 1.960, 0.99: 2.576}
 
 
@@ -48,19 +50,22 @@ def forecast(history: Sequence[float], horizon: int, weekday: int = 0, level: fl
     days = ahead(history, horizon, weekday)
     total = sum(days)
     errors = past_errors(history, horizon, weekday) if len(history) >= ROLLING_FROM else []
-    if len(errors) >= LEAST_ERRORS and total > 0:
-        width = Z[level] * total * math.sqrt(sum(each * each for each in errors) / len(errors))
+    if len(errors) >= LEAST_ERRORS and total > 0 and min(errors) > _NOTHING:
+        factor = math.exp(_spread([math.log1p(each) for each in errors], horizon, level))
+        low, high = total / factor, total * factor
     else:
         errors = []
         width = Z[level] * _deviation(history, weekday, horizon) * math.sqrt(horizon)
+        low, high = max(0.0, total - width), total + width
     trend = trend_of(history)
     warning = "costs are rising" if trend == "rising" and horizon >= 14 else None
     # A day's own interval is wider than its share of the sum's: errors of single days even out in a sum.
-    parts = [width * math.sqrt(horizon) * (each / total if total else 1 / horizon) for each in days]
+    half = (high - low) / 2 * math.sqrt(horizon)
+    parts = [half * (each / total if total else 1 / horizon) for each in days]
     return Forecast(
         total=total,
-        low=max(0.0, total - width),
-        high=total + width,
+        low=low,
+        high=high,
         days=tuple(Day(each, max(0.0, each - part), each + part) for each, part in zip(days, parts, strict=True)),
         trend=trend,
         warning=warning,
@@ -70,10 +75,11 @@ def forecast(history: Sequence[float], horizon: int, weekday: int = 0, level: fl
 
 def ahead(history: Sequence[float], horizon: int, weekday: int = 0) -> list[float]:
     """The days to come, each at least 0."""
-    if horizon <= SHORT:
-        return [max(0.0, ema(history))] * horizon
     start, slope, factors = fit(history, weekday)
     count = len(history)
+    if horizon <= SHORT:
+        level = ema([value / (factors[(weekday + at) % 7] or 1.0) for at, value in enumerate(history)])
+        return [max(0.0, level * factors[(weekday + count + each) % 7]) for each in range(horizon)]
     return [
         max(0.0, (start + slope * (count + each)) * factors[(weekday + count + each) % 7]) for each in range(horizon)
     ]
@@ -138,6 +144,17 @@ def trend_of(history: Sequence[float]) -> Literal["stable", "rising", "falling"]
     if abs(share) < STABLE_PCT:
         return "stable"
     return "rising" if share > 0 else "falling"
+
+
+def _spread(errors: Sequence[float], horizon: int, level: float) -> float:
+    """How far off a forecast may be at this level, as a logarithm: costs are positive, and what drives them multiplies.
+    As if errors were normal; where enough past forecasts share no day, no less than the conformal quantile of what they
+    were off (Vovk et al. 2005), since spikes are rarer and larger than normal."""
+    normal = Z[level] * math.sqrt(sum(each * each for each in errors) / len(errors))
+    if len(errors) < LEAST_ERRORS * horizon:
+        return normal
+    place = min(len(errors), math.ceil((len(errors) + 1) * level))
+    return max(normal, sorted(map(abs, errors))[place - 1])
 
 
 def _deviation(history: Sequence[float], weekday: int, horizon: int) -> float:

@@ -9,7 +9,7 @@ from asahi_telemetry.tally import Labels, Tally
 
 
 def render(tally: Tally, gauges: Mapping[tuple[str, Labels], float], *, openmetrics: bool, org_label: bool) -> bytes:
-    """Every metric of which there is anything to tell."""
+    """Every metric of which there is anything to tell, and those that begin at 0."""
     now: dict[str, dict[Labels, str]] = {}
     for (name, labels), value in gauges.items():
         now.setdefault(name, {})[labels] = _float(value)
@@ -38,7 +38,8 @@ def _head(family: Family, *, openmetrics: bool) -> Iterator[str]:
 
 def _samples(family: Family, names: Iterable[str], tally: Tally) -> Iterator[str]:
     names = tuple(names)
-    for labels, numbers in sorted(tally.series.get(family.name, {}).items()):
+    known = dict.fromkeys(family.known, [0] * family.width) if names == family.labels else {}
+    for labels, numbers in sorted({**known, **tally.series.get(family.name, {})}.items()):
         if len(labels) != len(names):
             continue  # counted while `org_label` said otherwise
         pairs = list(zip(names, labels, strict=True))

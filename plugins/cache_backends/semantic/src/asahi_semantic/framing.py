@@ -9,13 +9,20 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from struct import Struct
-from typing import IO
+from typing import IO, NamedTuple
 
 _HEADER = Struct("<II")
 #: No record of ours is larger; a larger length is rubbish.
 _LARGEST = 64 << 20
 #: Records that are copied before others have their turn.
 _SLICE = 200
+
+
+class Point(NamedTuple):
+    """A place in a log: after so many records, whose running checksum is this."""
+
+    records: int
+    checksum: int
 
 
 class Log:
@@ -27,27 +34,34 @@ class Log:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._path = path
+        self.path = path
         self._file = _held(path)
         self._compacting = asyncio.Lock()
         self._least = 0
-        self.records = 0
+        self.at = Point(0, 0)
+
+    @property
+    def records(self) -> int:
+        """How many there are."""
+        return self.at.records
 
     def read(self) -> Iterator[bytes]:
         """Every whole record, oldest first; what follows the last one is cut off. Read to the end before adding."""
         self._file.seek(0)
-        self.records = whole = 0
+        self.at, whole = Point(0, 0), 0
         for body in _framed(self._file):
             whole = self._file.tell()
-            self.records += 1
+            self.at = _after(self.at, body)
             yield body
         self._file.seek(whole)
         self._file.truncate(whole)
 
     def add(self, records: Iterable[bytes]) -> None:
         """Append records in one write."""
-        framed = [_frame(body) for body in records]
-        self.records += len(framed)
+        framed = []
+        for body in records:
+            framed.append(_frame(body))
+            self.at = _after(self.at, body)
         self._file.write(b"".join(framed))
         self._file.flush()
 
@@ -59,44 +73,50 @@ class Log:
         """Leave out what is not to be kept, whole or not at all. Goes on in slices, so that nobody waits for it; what
         is added meanwhile stays."""
         async with self._compacting:
-            draft = self._path.with_suffix(".draft")
+            draft = self.path.with_suffix(".draft")
             draft.unlink(missing_ok=True)
             file = _held(draft)
             try:
-                with self._path.open("rb") as old:
-                    kept = await self._copy(old, file, keep)
+                with self.path.open("rb") as old:
+                    at = await self._copy(old, file, keep)
                     await asyncio.to_thread(os.fsync, file.fileno())
-                    rest = [_frame(body) for body in _framed(old)]
-                    file.write(b"".join(rest))
+                    least, rest = at.records, list(_framed(old))
+                    for body in rest:
+                        at = _after(at, body)
+                    file.write(b"".join(map(_frame, rest)))
                     file.flush()
                     os.fsync(file.fileno())
             except BaseException:
                 file.close()
                 draft.unlink(missing_ok=True)
                 raise
-            draft.replace(self._path)
+            draft.replace(self.path)
             self._file.close()
-            self._file, self.records, self._least = file, kept + len(rest), kept
+            self._file, self.at, self._least = file, at, least
 
-    async def _copy(self, old: IO[bytes], new: IO[bytes], keep: Callable[[bytes], bool]) -> int:
-        """How many of the records that were there at first are kept."""
-        end, kept, piece = os.fstat(self._file.fileno()).st_size, 0, []
+    async def _copy(self, old: IO[bytes], new: IO[bytes], keep: Callable[[bytes], bool]) -> Point:
+        """Where the new file is when all of the records that were there at first were looked at."""
+        end, at, piece = os.fstat(self._file.fileno()).st_size, Point(0, 0), []
         for number, body in enumerate(_framed(old, end), 1):
             if keep(body):
                 piece.append(_frame(body))
+                at = _after(at, body)
             if number % _SLICE == 0:
                 new.write(b"".join(piece))
-                kept += len(piece)
                 piece.clear()
                 await asyncio.sleep(0)
         new.write(b"".join(piece))
         new.flush()
-        return kept + len(piece)
+        return at
 
     def close(self) -> None:
         """Bring everything to the disk and let the file go."""
         os.fsync(self._file.fileno())
         self._file.close()
+
+
+def _after(at: Point, body: bytes) -> Point:
+    return Point(at.records + 1, zlib.crc32(body, at.checksum))
 
 
 def _frame(body: bytes) -> bytes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +16,15 @@ from msgspec import Struct
 from asahi_kernel import Match, PluginError, Vector
 from asahi_semantic.framing import Log, claim
 from asahi_semantic.shelf import Shelf, as_floats
+from asahi_semantic.sidecar import Sidecar
 
 if TYPE_CHECKING:
     from asahi_semantic.config import NumpyConfig
+    from asahi_semantic.framing import Point
     from asahi_semantic.shelf import Floats
+    from asahi_semantic.sidecar import Index, Kept
+
+_log = logging.getLogger(__name__)
 
 
 class Record(Struct, frozen=True, array_like=True):
@@ -33,6 +39,8 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Record).decode
 #: Records that are read before others have their turn.
 _SLICE = 200
+#: So many rows are soon indexed: no need to keep an index for fewer changes.
+_FEW = 1_000
 
 
 class NumpyStore:
@@ -54,13 +62,12 @@ class NumpyStore:
                 continue
             with suppress(BlockingIOError):
                 self._reading, log = namespace, self._claim(namespace)
-                for number, body in enumerate(log.read(), 1):
-                    self._replay(namespace, _decode(body))
+                kept = await asyncio.to_thread(self._kept, log)
+                for number, _ in enumerate(self._replayed(namespace, log, kept), 1):
                     if number % _SLICE == 0:
                         await asyncio.sleep(0)
                 if (shelf := self._shelves.get(namespace)) is not None:
-                    shelf.indexed_from = self._indexed_from
-                    await asyncio.to_thread(shelf.catch_up)
+                    await asyncio.to_thread(_finish, shelf)
             self._reading = ""
 
     async def upsert(self, namespace: str, key: str, vector: Vector, payload: bytes) -> None:
@@ -98,13 +105,21 @@ class NumpyStore:
             log.add([_encode(Record(key)) for key in gone])
         if not len(shelf):
             del self._shelves[namespace]
+            if namespace in self._logs:
+                Sidecar(self._logs[namespace].path).remove()
         return len(gone)
 
     async def tidy(self, *, all_of_it: bool = False) -> None:
-        """Take what was deleted out of those files of which it is most, or out of every file."""
+        """Take what was deleted out of those files of which it is most, or out of every file; and keep each index that
+        has changed much."""
         for namespace, log in list(self._logs.items()):
+            changed = max(_FEW, len(self._shelves.get(namespace, ())) // 5)
             if all_of_it or log.wasteful(len(self._shelves.get(namespace, ()))):
+                Sidecar(log.path).remove()
                 await log.compact(self._alive(namespace))
+                changed = 0
+            if (shelf := self._shelves.get(namespace)) is not None and shelf.unkept >= changed:
+                await self._keep_index(namespace, shelf, log)
 
     async def keep(self, alive: Callable[[str, str], bool]) -> None:
         """Delete every vector of which nobody knows any more."""
@@ -125,19 +140,34 @@ class NumpyStore:
         return shelf is not None and key in shelf
 
     def close(self) -> None:
-        for log in self._logs.values():
+        """Keeps each index that would take long to make again."""
+        for namespace, log in self._logs.items():
+            shelf = self._shelves.get(namespace)
+            if shelf is not None and shelf.unkept >= _FEW and (held := shelf.hold()) is not None:
+                _write(log, shelf.dimensions, log.at, *held)
             log.close()
         self._logs.clear()
+
+    async def _keep_index(self, namespace: str, shelf: Shelf, log: Log) -> None:
+        if (held := shelf.hold()) is None:
+            return
+        try:
+            await asyncio.to_thread(_write, log, shelf.dimensions, log.at, *held)
+        finally:
+            shelf.settle()
+        if self._shelves.get(namespace) is not shelf:
+            Sidecar(log.path).remove()
 
     def _shelf(self, namespace: str) -> Shelf | None:
         """The namespace as it was left, read when it is first met."""
         if namespace == self._reading:
             raise PluginError("these vectors are being read")
         if namespace in self._unread:
-            for body in self._claim(namespace).read():
-                self._replay(namespace, _decode(body))
+            log = self._claim(namespace)
+            for _ in self._replayed(namespace, log, self._kept(log)):
+                pass
             if (shelf := self._shelves.get(namespace)) is not None:
-                shelf.indexed_from = self._indexed_from
+                shelf.settle()
         return self._shelves.get(namespace)
 
     def _log(self, namespace: str) -> Log | None:
@@ -151,6 +181,33 @@ class NumpyStore:
         self._unread.discard(namespace)
         log = self._logs[namespace] = claim(self._folder, f"{quote(namespace, safe='')}.vectors")
         return log
+
+    def _kept(self, log: Log) -> tuple[Kept, Index, Shelf] | None:
+        """The index that was kept beside a log, and a shelf with its rows, still empty."""
+        sidecar = Sidecar(log.path)
+        kept = sidecar.read() if self._indexed_from is not None else None
+        index = sidecar.load(kept) if kept is not None else None
+        if kept is None or index is None:
+            return None
+        return kept, index, Shelf(kept.dimensions, None, kept.keys)
+
+    def _replayed(self, namespace: str, log: Log, kept: tuple[Kept, Index, Shelf] | None) -> Iterator[None]:
+        """Read a namespace, record by record. What changed after its index was kept is left to `Shelf.settle`."""
+        if kept is not None:
+            self._shelves[namespace] = kept[2]
+        for body in log.read():
+            self._replay(namespace, _decode(body))
+            if kept is not None and log.at == kept[0].at:
+                kept[2].adopt(kept[1], len(kept[0].keys))
+                kept = None
+            yield None
+        if kept is not None:
+            kept[2].adopt(None, 0)
+        shelf = self._shelves.get(namespace)
+        if shelf is not None and not len(shelf):
+            del self._shelves[namespace]
+        elif shelf is not None:
+            shelf.indexed_from = self._indexed_from
 
     def _replay(self, namespace: str, record: Record) -> None:
         """Without an index: that is made of all of them at the end."""
@@ -171,6 +228,18 @@ class NumpyStore:
             return bool(record.vector) and shelf is not None and record.key in shelf
 
         return alive
+
+
+def _finish(shelf: Shelf) -> None:
+    shelf.settle()
+    shelf.catch_up()
+
+
+def _write(log: Log, dimensions: int, at: Point, index: Index, keys: Sequence[str | None]) -> None:
+    try:
+        Sidecar(log.path).write(index, dimensions, at, keys)
+    except (OSError, RuntimeError) as error:
+        _log.warning("an index of vectors could not be kept (%s): the next start makes it anew", error)
 
 
 def _check(shelf: Shelf, floats: Floats) -> None:
