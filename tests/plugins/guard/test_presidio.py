@@ -16,7 +16,7 @@ from tests.kernel.kit import ask, gateway_of
 from tests.plugins.guard.kit import MODELS, Model, asking, given
 
 from asahi_guard.opening import DETECTORS
-from asahi_guard.presidio import _PIECE, pieces
+from asahi_guard.presidio import _PIECE, _WORD, pieces
 from asahi_kernel.config import decode
 from asahi_kernel.errors import ConfigError, Unavailable
 from asahi_kernel.testing import DetectorContract
@@ -75,7 +75,9 @@ async def test_without_it_the_start_says_how_to_install_it(monkeypatch):
         ({"model": "."}, "is no pipeline of spaCy"),
         ({"entities": ["PERSON", "UK_NHS"]}, "nothing finds PERSON in language 'en'; they need a model"),
         ({"entities": ["UK_NHS", "SHOE_SIZE"]}, "nothing finds SHOE_SIZE"),
-        ({"entities": ["EMAIL_ADDRESS"]}, "asks the network"),
+        ({"entities": ["UK_NHS", "EMAIL_ADDRESS"]}, "leave EMAIL_ADDRESS out; the built-in detector finds it"),
+        ({"entities": ["CREDIT_CARD"]}, "leave CREDIT_CARD out"),
+        ({"entities": ["URL"]}, "leave URL out; it takes seconds"),
         ({"language": "de", "entities": ["UK_NHS"]}, "nothing finds UK_NHS in language 'de'"),
     ],
 )
@@ -142,6 +144,25 @@ async def test_who_waits_too_long_for_a_thread_is_told_so(monkeypatch):
 
 
 @needed
+async def test_a_long_text_does_not_keep_a_short_one_waiting_for_all_of_it(monkeypatch):
+    async with opened(timeout_ms=20_000) as detector:
+        order = []
+
+        def noted(texts, entities):
+            order.append(len(texts[0]) > 100)
+            time.sleep(0.01)
+            return [[]] * len(texts)
+
+        monkeypatch.setattr(detector, "_look", noted)
+        long = asyncio.create_task(detector.find(["word " * 16_000], ["uk_nhs"]))
+        await asyncio.sleep(0.02)
+        await detector.find(["a short one"], ["uk_nhs"])
+        assert not long.done()
+        await long
+        assert order.index(False) < 10 < len(order)
+
+
+@needed
 async def test_the_loop_goes_on_while_it_looks():
     async with opened(timeout_ms=20_000) as detector:
         ticks, ended = 0, asyncio.Event()
@@ -166,8 +187,16 @@ def test_pieces_are_the_whole_text_and_end_where_words_do(size, unit):
     told = list(pieces(text))
     assert "".join(piece for _, piece in told) == text
     assert all(text[at : at + len(piece)] == piece and len(piece) <= _PIECE for at, piece in told)
+    assert all(len(word) <= _WORD for _, piece in told for word in piece.split())
     if " " in unit or "\n" in unit:
         assert all(piece[-1].isspace() for _, piece in told[:-1])
+
+
+def test_a_word_without_end_is_cut_where_something_in_it_ends():
+    query = "&".join(f"name{number}=value{number}" for number in range(100))
+    told = [piece for _, piece in pieces(f"see {query}")]
+    assert "".join(told) == f"see {query}"
+    assert all(piece[-1] in "&=" for piece in told[:-1])
 
 
 @needed
