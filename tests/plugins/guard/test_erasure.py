@@ -262,7 +262,7 @@ async def populate(gateway, org, *users):
         subject = subject_of(org, user)
         body = Body(request_id=request_id, org_id=org, subject=subject, expires_at=NOW, request=b"q", response=b"a")
         await kept.bodies.save(body)
-        key = DataKey(subject=subject, org_id=org, key_version=1, kek_id="k", created_at=NOW, wrapped_key=b"wrapped")
+        key = DataKey(subject=subject, org_id=org, key_version=9, kek_id="k", created_at=NOW, wrapped_key=b"wrapped")
         await kept.data_keys.save(key)
         async with gateway.storage.together() as together:
             actor = Actor(org=org, user=user, ip_address="10.0.0.7")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tests.plugins.semantic.kit import HERE, LOCAL, THERE, Clock, ask, certain, say
 
+from asahi_kernel.keyring import Keyring
 from asahi_kernel.vault import Vault
 from asahi_semantic.config import SemanticConfig
 from asahi_semantic.framing import claim
@@ -29,7 +30,7 @@ class Worker:
     def __init__(self, folder: Path, keys: dict[str, bytes] = KEY) -> None:
         self.log = claim(folder, "semantic")
         self.store = NumpyStore(folder)
-        self.keeper = Keeper(self.log, Vault(keys), Notices(folder / "semantic.notices"))
+        self.keeper = Keeper(self.log, Keyring(Vault(keys)), Notices(folder / "semantic.notices"))
         config = SemanticConfig(thresholds={"faq": 0.0}, max_error_rate=0.05)
         parts = Parts(LOCAL, self.store, LOCAL)
         self.tier = SemanticTier(config, parts, certain(), IDENTITY, keeper=self.keeper, clock=Clock())

@@ -64,9 +64,13 @@ class Postgres:
     async def ping(self) -> None:
         await self.fetch(Statement("SELECT 1"))
 
-    async def scrub(self) -> None:
+    async def scrub(self, afresh: Statement | None = None) -> None:
         """Rows that were deleted are taken out of the files by the server's own VACUUM; their bytes are written over
-        as it needs the room, and at once by VACUUM FULL."""
+        as it needs the room, and at once where a table is written anew."""
+        if afresh is not None:
+            async with self._connection() as connection:
+                with postgres_failures():
+                    await self._bounded(connection, connection.execute(afresh.postgres))
 
     async def close(self) -> None:
         if self._pool is not None:

@@ -79,7 +79,7 @@ class Sqlite:
             await self._writer.do(_touch if self._doubtful else _probe, None)
             self._doubtful = False
 
-    async def scrub(self) -> None:
+    async def scrub(self, afresh: Statement | None = None) -> None:
         """Deleted cells are overwritten as they go; the log of changes still holds them until it is emptied, for which
         no reader may be under way."""
         for _ in range(_TRIES):
