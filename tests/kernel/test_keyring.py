@@ -167,6 +167,14 @@ async def test_storage_is_asked_once_for_a_key_and_then_no_more(ring, store):
     assert store.asked == {"get": 2}
 
 
+async def test_a_key_that_is_expected_is_there_when_it_is_needed(ring, store):
+    ring.expect("acme", ANN)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    store.away = True
+    assert await sealed(ring)
+
+
 async def test_another_worker_asks_once_for_the_key_of_a_value(vault, store, ring):
     blob, other = await sealed(ring), Keyring(vault, store)
     store.asked.clear()

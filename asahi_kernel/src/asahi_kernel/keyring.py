@@ -129,6 +129,11 @@ class Keyring:
             raise Erased("the key of a stored value was destroyed when its subject was erased")
         raise Unsealable("a stored value is sealed under a key that is not its organisation's")
 
+    def expect(self, org: str, subject: str) -> None:
+        """Its key will be needed: it is looked up, or made, meanwhile."""
+        if self._keys is not None:
+            self._known.known(_at(org, subject))
+
     async def sealing_soon(self, org: str, subject: str) -> Sealer | None:
         """The same for a cache, which can do without: None unless the key is known, or found out soon."""
         if self._keys is None:

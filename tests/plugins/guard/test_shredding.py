@@ -15,6 +15,7 @@ import msgspec
 import pytest
 import redis
 from tests.kernel.kit import gateway_of
+from tests.plugins.guard.thief import in_files, in_redis, keys_of, readable, statements
 from tests.plugins.redis.kit import fresh
 
 from asahi_guard import erasing
@@ -22,7 +23,7 @@ from asahi_kernel import pipeline
 from asahi_kernel.auditing import Actor
 from asahi_kernel.errors import AsahiError
 from asahi_kernel.identity import new_id
-from asahi_kernel.keyring import MARK, SubjectKey, unwrapped
+from asahi_kernel.keyring import MARK
 from asahi_kernel.records import Claim, Kept
 from asahi_kernel.repositories.agents import AgentOutput
 from asahi_kernel.repositories.judgements import Opinion
@@ -31,23 +32,12 @@ from asahi_kernel.repositories.subjects import subject_of
 from asahi_kernel.repositories.work import Body, Job
 from asahi_kernel.trace import Trace
 from asahi_kernel.types import Message, Principal, Request, Terms
-from asahi_kernel.vault import Unsealable
-from asahi_semantic.framing import _framed
-from asahi_semantic.keeping import Added, _decode
 
 pytestmark = pytest.mark.anyio
 NOW = datetime(2026, 11, 1, 12, 30, tzinfo=UTC)
 ROOT = Actor(org="acme", user="root")
 SECRET = "0123456789abcdef" * 4
-COLUMNS = (
-    ("feedback", "comment", "org_id || ':' || request_id || ':' || user_id"),
-    ("event_bodies", "request", "request_id"),
-    ("event_bodies", "response", "request_id"),
-    ("jobs", "request", "request_id"),
-    ("idempotency_keys", "body", "request_id"),
-    ("tenants", "cache_salt", "org_id"),
-    ("agent_outputs", "output", "cache_id"),
-)
+ORGS = ("acme", "other")
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -95,43 +85,26 @@ class Place:
 
     async def copies(self):
         """Every sealed value with its place: of the tables, of Redis, and of the semantic cache."""
-        found = []
-        for table, column, row in COLUMNS:
-            for org, place, blob in await self.read(
-                f"SELECT org_id, {row}, {column} FROM {table} WHERE length({column}) > 0"
-            ):
-                found.append(((org, table, column, place), bytes(blob)))
-        for key in self.client.scan_iter(f"{self.prefix}:t1:*"):
-            name = key.decode().rpartition(":")[2]
-            if len(name) == 64 and self.client.type(key) == b"string":
-                sealed = self.client.get(key)[26:]
-                found += [((org, "cache", "t1", name), sealed) for org in ("acme", "other")]
-        added = entries_in(self.folder)
-        found += [((each.org, "semantic_entries", "entry", each.entry_id), each.body) for each in added]
+        found = in_files(self.folder) + in_redis(self.client, ORGS, self.prefix)
+        for table, column, sql in statements():
+            found += [((org, table, column, row), bytes(blob)) for org, row, blob in await self.read(sql)]
         if self.storage["type"] == "postgres":
             for key, payload in await self.read("SELECT key, payload FROM asahi_vectors"):
-                found += [((org, "semantic_entries", "entry", key), payload) for org in ("acme", "other")]
+                found += [((org, "semantic_entries", "entry", key), payload) for org in ORGS]
         return found
 
-    async def opens(self, place, blob):
-        """What a thief of the copy reads who has all that the gateway still has: its encryption key, every wrapped key,
-        and the memory of both workers."""
+    async def readable(self, copies):
+        """What a thief of the copies reads who has all that the gateway still has: its encryption key, every wrapped
+        key, and the memory of both workers."""
         vault, kept = self.gateways[0].vault, self.gateways[0].storage.repositories.data_keys
         keys = [vault]
-        for org in ("acme", "other"):
-            living = [each for each in await kept.of_org(org) if each.wrapped_key is not None]
-            keys += [SubjectKey(each.key_name, unwrapped(vault, each)) for each in living]
-        for gateway in self.gateways:
-            for org in ("acme", "other"):
-                with suppress(AsahiError):
-                    keys.append(await gateway.keyring.opening(org, blob))
-        for key in keys:
-            with suppress(Unsealable):
-                return key.unseal(*place, blob)
-        return None
-
-    async def readable(self, copies):
-        return [place for place, blob in copies if await self.opens(place, blob) is not None]
+        for org in ORGS:
+            keys += keys_of(vault, await kept.of_org(org))
+            for _, blob in copies:
+                for gateway in self.gateways:
+                    with suppress(AsahiError):
+                        keys.append(await gateway.keyring.opening(org, blob))
+        return readable(keys, copies)
 
     async def erase(self, org, user=None):
         first = self.gateways[0]
@@ -142,15 +115,6 @@ class Place:
             done = await first.storage.repositories.erasures.anywhere(made.erasure_id)
         assert done.residues == 0, done
         return done
-
-
-def entries_in(folder):
-    """What the files of the semantic cache say."""
-    found = []
-    for path in folder.rglob("semantic.*.log"):
-        with path.open("rb") as file:
-            found += [line for line in map(_decode, _framed(file)) if isinstance(line, Added)]
-    return found
 
 
 async def lived(place, org, user):
@@ -186,7 +150,7 @@ async def owned(place, org):
 
 
 async def test_a_copy_of_an_erased_users_data_opens_no_more(workers):
-    for org in ("acme", "other"):
+    for org in ORGS:
         await owned(workers, org)
     for org, user in (("acme", "ann"), ("acme", "bob"), ("other", "ann")):
         await lived(workers, org, user)
@@ -204,7 +168,7 @@ async def test_a_copy_of_an_erased_users_data_opens_no_more(workers):
     assert {place[1] for place in readable} == tables
     others = [(place, blob) for place, blob in copies if blob[1:13].hex() != name]
     before = await workers.readable(others)
-    assert {place[:2] for place in before} >= {(org, table) for org in ("acme", "other") for table in tables}
+    assert {place[:2] for place in before} >= {(org, table) for org in ORGS for table in tables}
 
     wrapped = (await workers.read(f"SELECT wrapped_key FROM data_keys WHERE key_name = '{name}'"))[0][0]
     await workers.erase("acme", "ann")
@@ -234,7 +198,7 @@ async def where_bytes_lie(place, value):
 
 
 async def test_a_copy_of_an_erased_orgs_data_opens_no_more(workers):
-    for org in ("acme", "other"):
+    for org in ORGS:
         await owned(workers, org)
         await lived(workers, org, "ann")
     await lived(workers, "acme", "bob")
@@ -256,15 +220,17 @@ async def test_a_worker_that_missed_an_erasure_forgets_every_key(workers, monkey
     second = workers.gateways[1]
     await lived(workers, "acme", "ann")
     copies = await workers.copies()
-    looked, going = erasing._Worker._look, asyncio.Event()
+    looked, stopping, going = erasing._Worker._look, asyncio.Event(), asyncio.Event()
 
     async def stopped(self):
         if self._gateway is second:
+            stopping.set()
             await going.wait()
         await looked(self)
 
     monkeypatch.setattr(erasing._Worker, "_look", stopped)
-    await asyncio.sleep(0.3)
+    await stopping.wait()
+    await second.keyring.sealing("acme", subject_of("acme", "ann"))
     await workers.erase("acme", "ann")
     assert await workers.readable(copies)
     going.set()

@@ -132,6 +132,7 @@ class RedisTier:
             await self._spare.put(key, request, principal, completion)
 
     async def expect(self, key: bytes, principal: Principal) -> None:
+        self._keyring.expect(principal.org, subject_of(principal.org, principal.user))
         with suppress(Away):
             self._remember(key, (await self._link.ask(lambda: self._current(principal.org))).generation)
 

@@ -131,7 +131,7 @@ class _Worker:
     def __init__(self, gateway: Gateway, storage: Governing) -> None:
         self._gateway = gateway
         self._storage = storage
-        self._seen: set[str] = set()
+        self._shared: dict[str, float] = {}
         self._looked_at = time.monotonic()
 
     async def work(self) -> None:
@@ -151,7 +151,8 @@ class _Worker:
                 log.warning("erasing failed (%s); it is tried again", type(error).__name__)
 
     async def _look(self) -> None:
-        """Who could not look for as long as a pass waits may have missed an erasure, and forgets every key."""
+        """An erasure that another worker carries out asks its share of each of its passes. Who could not look for as
+        long as a pass waits may have missed one, and forgets every key."""
         kept = self._storage.repositories
         now = time.monotonic()
         if now - self._looked_at > SETTLE_S:
@@ -163,13 +164,11 @@ class _Worker:
         for erasure in await kept.erasures.in_state("running"):
             dead = erasure.started_at is None or clock.now() - erasure.started_at > _DEAD
             if dead:
-                self._seen.add(erasure.erasure_id)
                 await carry_out(self._gateway, erasure)
-            elif erasure.erasure_id not in self._seen:
-                self._seen.add(erasure.erasure_id)
+            elif now - self._shared.get(erasure.erasure_id, -SETTLE_S) >= SETTLE_S:
+                self._shared[erasure.erasure_id] = now
                 await _share(self._gateway, erasure.org_id)
         for erasure in await kept.erasures.in_state("queued"):
-            self._seen.add(erasure.erasure_id)
             await carry_out(self._gateway, erasure)
         self._looked_at = now
 

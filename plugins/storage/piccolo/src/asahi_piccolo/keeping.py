@@ -173,9 +173,11 @@ class StoredIdempotency:
             now = self._clock()
             async with self._database.transaction() as session:
                 given = (claim.fingerprint.hex(), b"", claim.request_id, now + timedelta(seconds=claim.lease_s), now)
-                if await session.run(_CLAIM, *name, *given):
-                    return None
-                rows = await session.fetch(_KEPT, *name)
+                claimed = await session.run(_CLAIM, *name, *given)
+                rows = () if claimed else await session.fetch(_KEPT, *name)
+            if claimed:
+                self._keyring.expect(claim.org_id, subject_of(claim.org_id, claim.user))
+                return None
             if not rows:
                 continue
             try:
