@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 import pytest
 from msgspec.structs import replace
+from tests.kernel.keys import Clock, Store
 
-from asahi_kernel.builtins.memory_records import MemoryRows
 from asahi_kernel.errors import Unavailable
 from asahi_kernel.keyring import MARK, Erased, Keyring, SubjectKey, keyring_of, unwrapped
 from asahi_kernel.repositories.subjects import owner_of, subject_of
@@ -21,39 +21,6 @@ pytestmark = pytest.mark.anyio
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 PLACE = ("feedback", "comment", "r:ann")
 ANN = subject_of("acme", "ann")
-
-
-class Store(DataKeys):
-    """Data keys in memory, which counts what it is asked, and can be away or frozen."""
-
-    def __init__(self):
-        super().__init__(MemoryRows())
-        self.asked = Counter()
-        self.away = self.frozen = False
-
-    async def _ask(self, what):
-        self.asked[what] += 1
-        await asyncio.sleep(0)
-        if self.away:
-            raise Unavailable("away")
-        if self.frozen:
-            await asyncio.Event().wait()
-
-    async def get(self, org, subject, version=None):
-        await self._ask("get")
-        return await super().get(org, subject, version)
-
-    async def named(self, org, name):
-        await self._ask("named")
-        return await super().named(org, name)
-
-
-class Clock:
-    def __init__(self):
-        self.now = 1_000.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture

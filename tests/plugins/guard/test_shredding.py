@@ -207,6 +207,8 @@ async def test_a_copy_of_an_erased_orgs_data_opens_no_more(workers):
     assert {place[1] for place in before if place[0] == "acme"} == {
         "feedback", "event_bodies", "jobs", "idempotency_keys", "cache", "semantic_entries", "tenants", "agent_outputs",
     }  # fmt: skip
+    for gateway in workers.gateways:
+        gateway.keyring.forget()
     await workers.erase("acme")
     assert {place[0] for place in await workers.readable(copies)} == {"other"}
     keys = await workers.gateways[0].storage.repositories.data_keys.of_org("acme")
@@ -275,3 +277,20 @@ async def test_an_export_of_a_user_is_whole_before_and_empty_after(workers):
     }  # fmt: skip
     await workers.erase("acme", "ann")
     assert [each async for each in kept.kept_of("acme", "ann")] == []
+
+
+async def test_an_erasure_does_not_wait_for_a_backup_that_reads_the_keys_and_is_made_good_later(workers):
+    if workers.storage["type"] == "sqlite":
+        pytest.skip("readers of SQLite do not keep its rows from being overwritten")
+    await lived(workers, "acme", "ann")
+    (wrapped,) = {
+        bytes(key) for (key,) in await workers.read("SELECT wrapped_key FROM data_keys WHERE org_id = 'acme'")
+    }
+    reader = await asyncpg.connect(workers.storage["url"])
+    async with reader.transaction(isolation="repeatable_read"):
+        await reader.fetch("SELECT * FROM data_keys")
+        await workers.erase("acme", "ann")
+        assert await where_bytes_lie(workers, wrapped) != []
+    await reader.close()
+    await workers.gateways[0].storage.purge.scrub()
+    assert await where_bytes_lie(workers, wrapped) == []

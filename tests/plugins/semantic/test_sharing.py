@@ -8,15 +8,19 @@ import random
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.house.tree import ROOT
+from tests.kernel.keys import Store
 from tests.plugins.semantic.kit import HERE, LOCAL, THERE, Clock, ask, certain, say
 
 from asahi_kernel import Secret
+from asahi_kernel.errors import Unavailable
 from asahi_kernel.keyring import Keyring
+from asahi_kernel.repositories.subjects import subject_of
 from asahi_kernel.vault import Vault
 from asahi_kernel.vector_stores import SharedStore
 from asahi_pgvector import StoreConfig, open_store
@@ -186,6 +190,28 @@ async def test_what_another_org_or_another_key_sealed_cannot_be_opened(fresh_dat
         assert await prove(one).get(b"2", ask(PASSWORD), HERE) is None
         assert told == ["entry"]
         assert await one.get(b"2", ask(PASSWORD), THERE) is not None
+
+
+async def test_entries_whose_keys_are_not_to_be_had_are_misses_and_not_swept(fresh_database_url: str) -> None:
+    store = Store()
+    kept, cold = (Keyring(Vault({"main": b"k" * 32}), store) for _ in range(2))
+    async with (
+        worker(fresh_database_url, keyring=kept) as one,
+        worker(fresh_database_url, keyring=cold) as other,
+    ):
+        await one.put(b"1", ask(PASSWORD), HERE, say("Click reset."))
+        store.away = True
+        assert await prove(other).get(b"2", ask(PASSWORD), HERE) is None
+        await other.put(b"2", ask("Where is my parcel now?"), HERE, say("On its way."))
+        for work in (other.sweep("here"), anext(other.rows("here"))):
+            with pytest.raises(Unavailable):
+                await work
+        store.away, cold._resting_until = False, 0.0
+        assert await other.get(b"2", ask(PASSWORD), HERE) is not None
+        assert len(await other.entries("here")) == 1
+        await store.erase("here", subject_of("here", HERE.user), datetime.now(UTC))
+        cold.forget()
+        assert await other.sweep("here") == 1
 
 
 async def test_entries_are_listed_swept_and_bounded_where_they_lie(fresh_database_url: str) -> None:

@@ -91,8 +91,8 @@ class StoredPurge:
         """See the engine's. A destroyed key would open what it sealed as long as its old row lies about."""
         rows = await self._database.fetch(_LAST_DESTROYED)
         last = rows[0]["last"]
-        await self._database.scrub(_KEYS_AFRESH if last != self._scrubbed else None)
-        self._scrubbed = last
+        if await self._database.scrub(_KEYS_AFRESH if last != self._scrubbed else None):
+            self._scrubbed = last
 
 
 def _ids(rows: Sequence[Row]) -> list[str]:
