@@ -35,8 +35,8 @@ _HEAD = len(MARK) + _NAME
 #: A key is looked up again so often, beside the requests: the other half of the promise that no worker goes on with a
 #: key that is destroyed.
 _FRESH_S = 120.0
-#: Keys of so many subjects are held open, each by its subject and by its name.
-_MOST = 2 * 10_000
+#: Keys of so many subjects are held open, each by its subject and by its name; one takes 3 kB.
+_MOST = 2 * 5_000
 #: A cache does not wait longer for a key, and nobody asks a storage that has just failed.
 _SOON_S, _REST_S = 0.25, 1.0
 #: Others may be quicker this many times.

@@ -14,7 +14,7 @@ from asahi_piccolo.migrations import (
     m0003_operations,
     m0004_erasures,
     m0005_coarse,
-    m0006_subjects,
+    m0007_subjects,
 )
 
 ALL: tuple[ModuleType, ...] = (
@@ -23,5 +23,5 @@ ALL: tuple[ModuleType, ...] = (
     m0003_operations,
     m0004_erasures,
     m0005_coarse,
-    m0006_subjects,
+    m0007_subjects,
 )
