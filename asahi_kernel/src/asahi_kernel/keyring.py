@@ -158,7 +158,7 @@ class Keyring:
         if self._clock() < self._resting_until:
             raise Unavailable("storage has just failed", code="storage_unavailable", retry_after=1)
         try:
-            return await self._found(*at.split(_BETWEEN))
+            return await self._found(*at.split(_BETWEEN, 1))
         except Unsealable:
             raise
         except BaseException:
