@@ -20,6 +20,7 @@ from asahi_kernel.exposing import ExposingSink
 from asahi_kernel.factory import Factory, Secret
 from asahi_kernel.fingerprint import Salts
 from asahi_kernel.journal import Journal
+from asahi_kernel.keyring import Keyring, keyring_of
 from asahi_kernel.learned import Learned
 from asahi_kernel.outlet import Outlet
 from asahi_kernel.pages import Pages
@@ -81,7 +82,6 @@ DEFAULT_RULES = (
     "plan",
 )
 
-
 #: Sinks that are open wherever they are installed, unless `observability.enabled` is false.
 DEFAULT_SINKS = ("prometheus", "traces", "meters", "sentry")
 #: Services that run wherever they are installed; a table of their own configures them.
@@ -100,6 +100,7 @@ class Gateway:
     registry: Registry
     journal: Journal
     vault: Vault
+    keyring: Keyring
     standings: Standings
     audit: AuditWriter
     #: What stands in front of the API, set by a service while it is open.
@@ -125,7 +126,6 @@ class Gateway:
         self.claiming_tiers: tuple[ClaimingTier, ...] = ()
         self.guarded_tiers: frozenset[str] | set[str] = frozenset()
         self.stepwise: StepwiseTier | None = None
-        self.early = EarlyRefresh()
         self.cleared: dict[str, float] = {}
         self.policies: Mapping[str, Policy] = {}
         self.output_policies: tuple[OutputPolicy, ...] = ()
@@ -145,11 +145,10 @@ class Gateway:
         api = settings.api
         self.admission = Admission(api.max_inflight, api.max_queue, api.queue_timeout_s)
         self.reading = asyncio.Semaphore(api.max_inflight)
-        self.flights, self.retries = Flights(), RetryBudget()
+        self.flights, self.retries, self.early = Flights(), RetryBudget(), EarlyRefresh()
         self.prompt_cache = PromptCache(settings.prompt_cache)
         self.learned = Learned(settings.pricing.expected_output_samples)
-        self.salts = Salts(secrets.token_bytes(32))
-        self.holdout_key = b""
+        self.salts, self.holdout_key = Salts(secrets.token_bytes(32)), b""
         self.faults: Counter[str] = Counter()
         self.room = room_of(self)
         self.shared: dict[str, Any] = {}
@@ -274,6 +273,7 @@ async def _open_storage(gateway: Gateway, plugins: Plugins, opener: _Opener) -> 
     gateway.vault = _vault(settings, storage)
     gateway.storage = await opener.one("storages", "storage", storage)
     await establish(gateway.vault, gateway.storage, settings.encryption)
+    gateway.keyring = keyring_of(gateway.storage, gateway.vault, gateway.faults)
     gateway.salts = Salts(gateway.vault.derive("cache"))
     gateway.standings = Standings(gateway.storage, settings.governance.default_policy, gateway.faults)
 
