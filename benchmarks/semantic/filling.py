@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from asahi_kernel.keyring import Keyring
 from asahi_kernel.types import Completion, Principal, Request, Usage
 from asahi_kernel.vault import Vault
 from asahi_kernel.wire import openai
@@ -68,7 +69,7 @@ async def fill(folder: Path, count: int) -> dict[str, Any]:
     """Fill, and measure what a look-up costs and finds."""
     store = NumpyStore(folder)
     keeper = Keeper(
-        claim(folder, "semantic"), Vault({"main": bytes.fromhex(KEY)}), Notices(folder / "semantic.notices")
+        claim(folder, "semantic"), Keyring(Vault({"main": bytes.fromhex(KEY)})), Notices(folder / "semantic.notices")
     )
     runner = Run(parts=Parts(LOCAL, store, LOCAL), keeper=keeper, max_entries=count)
     _prove(keeper)

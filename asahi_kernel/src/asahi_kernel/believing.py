@@ -42,12 +42,16 @@ class Believed(Generic[T]):
         faults: Counter[str],
         name: str,
         clock: Callable[[], float] = monotonic,
+        *,
+        fresh_s: float = _FRESH_S,
+        most: int = _ORGS,
     ) -> None:
         self._ask = look
         self._what = what
         self._faults = faults
         self._name = name
         self._clock = clock
+        self._fresh_s, self._most = fresh_s, most
         self._known: OrderedDict[str, _Known[T]] = OrderedDict()
         self._looking: dict[str, asyncio.Task[T]] = {}
         self._tasks: set[asyncio.Task[T]] = set()
@@ -60,28 +64,32 @@ class Believed(Generic[T]):
         age = self._clock() - known.at
         if age >= _KEPT_S:
             return await self._look(org)
-        if age >= _FRESH_S and not known.failing:
+        if age >= self._fresh_s and not known.failing:
             try:
                 async with asyncio.timeout(_WAIT_S):
                     return await self._look(org)
             except (Unavailable, TimeoutError):
                 known.failing = True
                 return known.told
-        if age >= _FRESH_S / 2:
+        if age >= self._fresh_s / 2:
             self._start(org)
         return known.told
 
     def fresh(self, org: str) -> T | None:
         """The same without waiting, if it was looked up a moment ago; None where `of` must be asked."""
         known = self._known.get(org)
-        return known.told if known is not None and self._clock() - known.at < _FRESH_S / 2 else None
+        return known.told if known is not None and self._clock() - known.at < self._fresh_s / 2 else None
 
     def known(self, org: str) -> T | None:
         """What was last looked up, without waiting. What is old, or was never looked up, is looked up meanwhile."""
         known = self._known.get(org)
-        if known is None or self._clock() - known.at >= _FRESH_S / 2:
+        if known is None or self._clock() - known.at >= self._fresh_s / 2:
             self._start(org)
         return None if known is None else known.told
+
+    def learn(self, org: str, told: T) -> None:
+        """It came out beside another look, just now."""
+        self._keep(org, told, self._clock())
 
     def forget(self, org: str) -> None:
         """It was changed here: look it up again at once. A look under way may have read what was there before."""
@@ -90,6 +98,11 @@ class Believed(Generic[T]):
 
     def heard(self, org: str, before: T | None, now: T) -> None:
         """Storage has told what holds; `before` is what was known of the org, if anything was."""
+
+    def forget_those(self, of: Callable[[str], bool]) -> None:
+        """Forget those that this is true of."""
+        for name in [*filter(of, (*self._known, *self._looking))]:
+            self.forget(name)
 
     async def _look(self, org: str) -> T:
         return await asyncio.shield(self._start(org))
@@ -121,9 +134,12 @@ class Believed(Generic[T]):
             raise Unavailable(f"{self._what} cannot be looked up", code="storage_unavailable", retry_after=5) from error
         if self._looking.get(org) is asyncio.current_task():
             before = self._known.get(org)
-            self._known[org] = _Known(told, began)
+            self._keep(org, told, began)
             self.heard(org, None if before is None else before.told, told)
-            self._known.move_to_end(org)
-            if len(self._known) > _ORGS:
-                self._known.popitem(last=False)
         return told
+
+    def _keep(self, org: str, told: T, began: float) -> None:
+        self._known[org] = _Known(told, began)
+        self._known.move_to_end(org)
+        if len(self._known) > self._most:
+            self._known.popitem(last=False)

@@ -17,6 +17,7 @@ from asahi_kernel.errors import AsahiError, ConfigError, Unavailable
 from asahi_kernel.exposing import ExposingSink
 from asahi_kernel.fingerprint import Salts
 from asahi_kernel.journal import Journal
+from asahi_kernel.keyring import Keyring, keyring_of
 from asahi_kernel.learned import Learned
 from asahi_kernel.opener import Opener
 from asahi_kernel.pages import Pages
@@ -98,6 +99,7 @@ class Gateway:
     registry: Registry
     journal: Journal
     vault: Vault
+    keyring: Keyring
     standings: Standings
     audit: AuditWriter
     #: What stands in front of the API, set by a service while it is open.
@@ -148,8 +150,7 @@ class Gateway:
         self.flights, self.retries, self.early = Flights(), RetryBudget(), EarlyRefresh()
         self.prompt_cache = PromptCache(settings.prompt_cache)
         self.learned = Learned(settings.pricing.expected_output_samples)
-        self.salts = Salts(secrets.token_bytes(32))
-        self.holdout_key = b""
+        self.salts, self.holdout_key = Salts(secrets.token_bytes(32)), b""
         self.faults: Counter[str] = Counter()
         self.room = room_of(self)
         self.shared: dict[str, Any] = {}
@@ -274,6 +275,7 @@ async def _open_storage(gateway: Gateway, plugins: Plugins, opener: Opener) -> N
     gateway.vault = _vault(settings, storage)
     gateway.storage = await opener.one("storages", "storage", storage)
     await establish(gateway.vault, gateway.storage, settings.encryption)
+    gateway.keyring = keyring_of(gateway.storage, gateway.vault, gateway.faults)
     gateway.salts = Salts(gateway.vault.derive("cache"))
 
     def resized(org: str) -> None:

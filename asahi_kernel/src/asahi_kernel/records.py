@@ -200,7 +200,8 @@ class Observation(Struct, frozen=True, kw_only=True):
 
 class Claim(Struct, frozen=True, kw_only=True):
     """An `Idempotency-Key` as one org used it on one route; `fingerprint` is the SHA-256 of the body. `lease_s` is how
-    long its answer may take to make: past that its maker is dead, and the key may be claimed again."""
+    long its answer may take to make: past that its maker is dead, and the key may be claimed again. The answer is that
+    of `user`."""
 
     org_id: str
     route: str
@@ -208,6 +209,7 @@ class Claim(Struct, frozen=True, kw_only=True):
     fingerprint: bytes
     request_id: str
     lease_s: float = 150.0
+    user: str | None = None
 
 
 class Kept(Struct, frozen=True, kw_only=True):

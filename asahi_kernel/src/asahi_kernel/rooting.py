@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from asahi_kernel import clock
 from asahi_kernel.errors import ConfigError
+from asahi_kernel.keyring import unwrapped, wrapped
 from asahi_kernel.repositories import Governing
 from asahi_kernel.repositories.work import DataKey
 from asahi_kernel.vault import Unsealable, Vault
@@ -36,14 +38,15 @@ class Renewed(Struct, frozen=True, kw_only=True):
 
 
 class Seals(Protocol):
-    """The sealed values of a storage. `mark` and `marks` are how values begin that are under certain keys."""
+    """The sealed values of a storage. `mark` and `marks` are how values begin that the vault's keys sealed."""
 
     async def renew(self, mark: bytes) -> int:
-        """Seal anew what is not under that key; how many. Whoever writes meanwhile is not overwritten."""
+        """Seal anew what is neither under that key nor under that of its subject; how many. Whoever writes meanwhile is
+        not overwritten."""
 
     async def strange(self, marks: Sequence[bytes], most: int | None = None) -> Mapping[str, int]:
-        """How many values of which table are under none of these keys; with `most`, among so many of the oldest and of
-        the newest of each table."""
+        """How many values, or keys of subjects, of which table are under none of these keys; with `most`, among so many
+        of the oldest and newest of each table."""
 
 
 @runtime_checkable
@@ -89,12 +92,8 @@ async def rotate(vault: Vault, storage: Storage) -> Renewed:
     rewrapped = resealed = left = 0
     if isinstance(storage, Governing):
         keys = storage.repositories.data_keys
-        while others := await keys.wrapped_by_others(vault.key_id):
-            for key in others:
-                assert key.wrapped_key is not None
-                plain = vault.unseal(key.org_id, "data_keys", "wrapped_key", key.subject, key.wrapped_key)
-                wrapped = vault.seal(key.org_id, "data_keys", "wrapped_key", key.subject, plain)
-                rewrapped += await keys.rewrap(key, wrapped, vault.key_id)
+        async for key in keys.wrapped_by_others(vault.key_id):
+            rewrapped += await keys.rewrap(key, wrapped(vault, key, unwrapped(vault, key)), vault.key_id)
     if isinstance(storage, Sealing):
         mark = vault.marks()[0]
         resealed = await storage.seals.renew(mark)
@@ -109,13 +108,11 @@ async def _root_of(vault: Vault, storage: Governing) -> bytes:
     keys = storage.repositories.data_keys
     found = await keys.get("", ROOT)
     if found is None:
-        wrapped = vault.seal("", "data_keys", "wrapped_key", ROOT, vault.root)
-        now = clock.now()
-        made = DataKey(subject=ROOT, org_id="", key_version=1, kek_id=vault.key_id, created_at=now, wrapped_key=wrapped)
-        await keys.save(made)
+        made = DataKey(subject=ROOT, org_id="", key_version=1, kek_id=vault.key_id, created_at=clock.now())
+        await keys.save(replace(made, wrapped_key=wrapped(vault, made, vault.root)))
         found = await keys.get("", ROOT)
     assert found is not None
-    return vault.unseal("", "data_keys", "wrapped_key", ROOT, found.wrapped_key or b"")
+    return unwrapped(vault, found)
 
 
 def _take_copy(vault: Vault, copy: Path) -> None:

@@ -13,7 +13,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from asahi_kernel.errors import AsahiError, ConfigError
 from asahi_kernel.keyfile import once
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from asahi_kernel.settings import Encryption
 
 _VERSION = 1
-_NONCE = 12
+NONCE = 12
 _HEX = re.compile(r"[0-9a-fA-F]{64}")
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,16}")
 #: OWASP's figure for PBKDF2-HMAC-SHA256 when 10.9 of the product was written.
@@ -34,6 +34,13 @@ class Unsealable(AsahiError):
     """A sealed value was changed, moved, or sealed under a key that is not configured."""
 
     code = "internal"
+
+
+class Sealer(Protocol):
+    """What seals values for their places, and opens them there."""
+
+    def seal(self, org: str, table: str, column: str, row: str, value: bytes) -> bytes: ...
+    def unseal(self, org: str, table: str, column: str, row: str, blob: bytes) -> bytes: ...
 
 
 class Vault:
@@ -67,9 +74,9 @@ class Vault:
         """The value, sealed for one place."""
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-        nonce = os.urandom(_NONCE)
+        nonce = os.urandom(NONCE)
         name = self._first.encode()
-        sealed = AESGCM(self._keys[self._first]).encrypt(nonce, value, _place(table, column, org, row))
+        sealed = AESGCM(self._keys[self._first]).encrypt(nonce, value, place(table, column, org, row))
         return bytes((_VERSION, len(name))) + name + nonce + sealed
 
     def unseal(self, org: str, table: str, column: str, row: str, blob: bytes) -> bytes:
@@ -83,7 +90,7 @@ class Vault:
         if key is None:
             raise Unsealable("a stored value is sealed under a key that is not configured")
         try:
-            return AESGCM(key).decrypt(rest[:_NONCE], rest[_NONCE:], _place(table, column, org, row))
+            return AESGCM(key).decrypt(rest[:NONCE], rest[NONCE:], place(table, column, org, row))
         except (InvalidTag, ValueError):
             raise Unsealable("a stored value was changed, or stands in another place than it was sealed for") from None
 
@@ -133,7 +140,7 @@ def _stretched(text: str, folder: Path) -> bytes:
     return hashlib.pbkdf2_hmac("sha256", text.encode(), bytes.fromhex(salt.decode()), _ROUNDS)
 
 
-def _place(*names: str) -> bytes:
+def place(*names: str) -> bytes:
     """The associated data: length-prefixed, so that no bytes can move across a border."""
     parts = [name.encode() for name in names]
     return b"".join(len(part).to_bytes(4, "big") + part for part in parts)

@@ -15,6 +15,7 @@ import pytest
 import redis
 from tests.e2e.served import gateway as serving
 from tests.kernel.kit import gateway_of
+from tests.plugins.guard import thief
 from tests.plugins.guard.test_http import BOOT, TREE, Client
 from tests.plugins.redis.kit import fresh
 
@@ -29,10 +30,12 @@ from asahi_kernel.repositories.subjects import Erasure, subject_of
 from asahi_kernel.repositories.work import Body, DataKey, Job
 from asahi_kernel.testing import ServiceContract
 from asahi_kernel.testing.samples import decision, event
+from asahi_kernel.vault import Vault
 
 pytestmark = pytest.mark.anyio
 MARK = secrets.token_hex(6)
 USER, PROMPT, COMMENT = f"zq-user-{MARK}", f"zq-prompt-{MARK}", f"zq-comment-{MARK}"
+SECRET = "0123456789abcdef" * 4
 NOW = datetime(2026, 11, 1, 12, 30, tzinfo=UTC)
 ROOT = Actor(org="acme", user="root")
 
@@ -51,11 +54,28 @@ def sightings(folder, words):
     return found
 
 
+def files_with(folder, data):
+    return [path for path in Path(folder).rglob("*") if path.is_file() and data in path.read_bytes()]
+
+
 def _encoded(word):
     """The inner part of its base64 at each of the three offsets."""
     for skip in range(3):
         whole = base64.b64encode(b"\0" * skip + word.encode())
         yield whole[4:-4]
+
+
+def stolen(folder, url):
+    """Copies of all sealed values, and the keys by which a thief of the encryption key reads them now."""
+    with closing(sqlite3.connect(next(Path(folder).rglob("*.db")))) as connection:
+        copies = thief.in_files(folder) + thief.in_redis(redis.Redis.from_url(url), ["acme"])
+        for table, column, sql in thief.statements():
+            copies += [((org, table, column, row), blob) for org, row, blob in connection.execute(sql)]
+        names = ("subject", "org_id", "key_version", "kek_id", "key_name", "wrapped_key")
+        rows = connection.execute(f"SELECT {', '.join(names)} FROM data_keys WHERE org_id = 'acme'").fetchall()
+    kept = [DataKey(created_at=NOW, **dict(zip(names, row, strict=True))) for row in rows]
+    vault = Vault({"main": bytes.fromhex(SECRET)})
+    return copies, [vault, *thief.keys_of(vault, kept)], {each.subject: each for each in kept}
 
 
 def in_redis(url, words):
@@ -111,7 +131,7 @@ def place(tmp_path_factory, redis_url):
         "logging": {"level": "DEBUG"},
     }
     with serving(
-        folder, tree, ASAHI_BOOTSTRAP_ADMIN_KEY=BOOT, ASAHI_ENCRYPTION_KEY="0123456789abcdef" * 4, REDIS_URL=redis_url
+        folder, tree, ASAHI_BOOTSTRAP_ADMIN_KEY=BOOT, ASAHI_ENCRYPTION_KEY=SECRET, REDIS_URL=redis_url
     ) as served:
         yield Client(served.url), folder, redis_url
 
@@ -147,6 +167,11 @@ def test_a_user_who_is_erased_is_found_nowhere(place):
     assert PROMPT in json.dumps(call(admin, "GET", "/cache/entries?limit=100")[1])
     before = sums(folder)
     assert USER in before[2]
+    copies, keys, kept = stolen(folder, url)
+    doomed = kept[subject_of("acme", USER)]
+    theirs = [each for each in copies if each[1][1:13].hex() == doomed.key_name]
+    tables = {table for _, table, _, _ in thief.readable(keys, theirs)}
+    assert tables == {"event_bodies", "feedback", "idempotency_keys", "cache", "semantic_entries"}
 
     found = exported(call, admin, f"/governance/data-export?user_id={USER}")
     assert {kind: len(rows) for kind, rows in found.items()} == {
@@ -166,7 +191,7 @@ def test_a_user_who_is_erased_is_found_nowhere(place):
     assert done["residues"] == 0, done
     assert {name for name, count in done["counts"].items() if count} >= {
         "inference_events", "usage_rollups", "idempotency_keys", "event_bodies", "feedback", "api_keys", "budgets",
-        "audit_entries", "cache_entries",
+        "audit_entries",
     }  # fmt: skip
 
     words = [USER, PROMPT, COMMENT]
@@ -179,6 +204,11 @@ def test_a_user_who_is_erased_is_found_nowhere(place):
         "/analytics/inferences",
     ):
         assert not [word for word in words if word in json.dumps(call(admin, "GET", path)[1])], path
+    _, keys, kept = stolen(folder, url)
+    assert thief.readable(keys, theirs) == []
+    assert thief.readable(keys, copies) != []
+    assert kept[doomed.subject].wrapped_key is None
+    assert files_with(folder, doomed.wrapped_key) == []
     assert call(key, "POST", "/infer", {"prompt": "again"})[0] == 401
     after = sums(folder)
     assert after[:2] == before[:2]
@@ -265,7 +295,7 @@ async def populate(gateway, org, *users):
         subject = subject_of(org, user)
         body = Body(request_id=request_id, org_id=org, subject=subject, expires_at=NOW, request=b"q", response=b"a")
         await kept.bodies.save(body)
-        key = DataKey(subject=subject, org_id=org, key_version=1, kek_id="k", created_at=NOW, wrapped_key=b"wrapped")
+        key = DataKey(subject=subject, org_id=org, key_version=9, kek_id="k", created_at=NOW, wrapped_key=b"wrapped")
         await kept.data_keys.save(key)
         async with gateway.storage.together() as together:
             actor = Actor(org=org, user=user, ip_address="10.0.0.7")

@@ -15,8 +15,10 @@ from tests.plugins.guard.test_http import BOOT, TREE, Client
 
 from asahi_guard.commands import rotate_encryption
 from asahi_kernel.errors import ConfigError
+from asahi_kernel.keyring import MARK, Keyring, unwrapped, wrapped
 from asahi_kernel.repositories.judgements import Opinion
 from asahi_kernel.repositories.people import Tenant
+from asahi_kernel.repositories.subjects import subject_of
 from asahi_kernel.repositories.work import Body, Job
 from asahi_kernel.rooting import rotate
 from asahi_kernel.vault import Unsealable, Vault
@@ -69,12 +71,13 @@ def test_keys_are_exchanged_under_load_and_the_old_one_is_retired(tmp_path, monk
         worker.join()
     assert len(statuses) > 20
     assert set(statuses) == {200}
-    assert (code, first["left"], first["rewrapped"]) == (0, 0, 1)
-    assert first["resealed"] >= 41
+    assert (code, first["left"], first["rewrapped"], first["resealed"]) == (0, 0, 3, 0)
     with closing(sqlite3.connect(tmp_path / "data/asahi.db")) as connection:
         for table, column in (("idempotency_keys", "body"), ("feedback", "comment"), ("tenants", "cache_salt")):
             found = connection.execute(f"SELECT {column} FROM {table} WHERE length({column}) > 0").fetchall()
-            assert {bytes(value)[2:4] for (value,) in found} == {b"v2"}, table
+            assert {bytes(value)[:1] for (value,) in found} == {MARK}, table
+        found = connection.execute("SELECT wrapped_key, kek_id FROM data_keys").fetchall()
+        assert {(bytes(value)[2:4], kek) for value, kek in found} == {(b"v2", "v2")}
 
     with served(tmp_path, f"v2:{TWO}") as process:
         call = Client(process.url)
@@ -90,15 +93,18 @@ def test_a_store_of_another_key_stops_the_start_and_says_why(tmp_path):
             pass
 
 
-async def sealed(gateway):
-    """A value in each sealed column."""
+async def sealed(gateway, *, old=False):
+    """A value in each sealed column; `old` ones are from before subjects had keys."""
     kept = gateway.storage.repositories
+    keyring = gateway.storage.keyring
+    keys, keyring._keys = keyring._keys, None if old else keyring._keys
     await kept.tenants.create(Tenant(org_id="acme", name="A", created_at=NOW, updated_at=NOW, cache_salt=b"salt"))
     given = {"org_id": "acme", "request": b"q", "response": b"a"}
     await kept.bodies.save(Body(request_id="b1", subject="acme", expires_at=NOW, **given))
     await kept.bodies.save(Body(request_id="b2", subject="acme", expires_at=NOW, **given))
     await kept.jobs.add(Job(request_id="j", deadline=NOW, created_at=NOW, **given))
     await kept.feedback.save(Opinion(org_id="acme", request_id="r", user_id="u", timestamp=NOW, comment=b"c"))
+    keyring._keys = keys
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -117,14 +123,18 @@ def tree(request, tmp_path):
 
 
 @pytest.mark.anyio
-async def test_every_sealed_column_is_sealed_anew_and_the_root_stays(tree):
+@pytest.mark.parametrize("old", [True, False])
+async def test_what_is_under_the_keys_of_subjects_stays_and_what_is_older_comes_under_them(tree, old):
     async with gateway_of(tree(f"v1:{ONE}")) as gateway:
-        await sealed(gateway)
+        await sealed(gateway, old=old)
         derived = gateway.vault.derive("api keys")
     async with gateway_of(tree(f"v2:{TWO},v1:{ONE}")) as gateway:
         assert gateway.vault.derive("api keys") == derived
+        assert (await gateway.storage.repositories.feedback.get("acme", "r", "u")).comment == b"c"
         done = await rotate(gateway.vault, gateway.storage)
-        assert (done.rewrapped, done.resealed, done.left) == (1, 8, 0)
+        assert (done.rewrapped, done.resealed, done.left) == ((1, 8, 0) if old else (3, 0, 0))
+        keys = await gateway.storage.repositories.data_keys.of_org("acme")
+        assert {key.subject for key in keys} == {"acme", subject_of("acme", "u")}
         again = await rotate(gateway.vault, gateway.storage)
         assert (again.rewrapped, again.resealed, again.left) == (0, 0, 0)
     async with gateway_of(tree(f"v2:{TWO}", "others")) as gateway:
@@ -136,16 +146,18 @@ async def test_every_sealed_column_is_sealed_anew_and_the_root_stays(tree):
 
 
 @pytest.mark.anyio
-async def test_an_old_key_that_is_retired_too_early_stops_the_start(tree):
+@pytest.mark.parametrize("old", [True, False])
+async def test_an_old_key_that_is_retired_too_early_stops_the_start(tree, old):
     async with gateway_of(tree(f"v1:{ONE}")) as gateway:
-        await sealed(gateway)
+        await sealed(gateway, old=old)
     async with gateway_of(tree(f"v2:{TWO},v1:{ONE}")) as gateway:
         keys = gateway.storage.repositories.data_keys
-        for key in await keys.wrapped_by_others("v2"):
-            plain = gateway.vault.unseal("", "data_keys", "wrapped_key", key.subject, key.wrapped_key)
-            wrapped = gateway.vault.seal("", "data_keys", "wrapped_key", key.subject, plain)
-            await keys.rewrap(key, wrapped, "v2")
-    with pytest.raises(ConfigError, match="2 in event_bodies, 1 in feedback, 1 in jobs, 1 in tenants"):
+        (root,) = [key async for key in keys.wrapped_by_others("v2") if not key.org_id]
+        await keys.rewrap(root, wrapped(gateway.vault, root, unwrapped(gateway.vault, root)), "v2")
+        left = sum((await gateway.storage.seals.strange(gateway.vault.marks()[:1])).values())
+        assert left == (5 if old else 2)
+    told = "2 in event_bodies, 1 in feedback, 1 in jobs, 1 in tenants" if old else "2 in data_keys"
+    with pytest.raises(ConfigError, match=rf"under a key that is not configured \({told}\)"):
         async with gateway_of(tree(f"v2:{TWO}")):
             pass
 
@@ -153,17 +165,17 @@ async def test_an_old_key_that_is_retired_too_early_stops_the_start(tree):
 @pytest.mark.anyio
 async def test_what_cannot_be_opened_is_counted_as_left(tree):
     async with gateway_of(tree(f"v1:{ONE}")) as gateway:
-        await sealed(gateway)
+        await sealed(gateway, old=True)
         stranger = Vault({"v9": bytes(32)})
-        gateway.storage.seals._sealer = stranger
+        gateway.storage.seals._keyring = Keyring(stranger)
         assert await gateway.storage.seals.renew(stranger.marks()[0]) == 0
-        assert sum((await gateway.storage.seals.strange(stranger.marks())).values()) == 5
+        assert sum((await gateway.storage.seals.strange(stranger.marks())).values()) == 6
 
 
 @pytest.mark.anyio
 async def test_what_is_written_meanwhile_is_not_overwritten(tree):
     async with gateway_of(tree(f"v1:{ONE}")) as gateway:
-        await sealed(gateway)
+        await sealed(gateway, old=True)
     async with gateway_of(tree(f"v2:{TWO},v1:{ONE}")) as gateway:
         feedback, seals = gateway.storage.repositories.feedback, gateway.storage.seals
         fetch = seals._database.fetch

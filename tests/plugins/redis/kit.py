@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from asahi_kernel import Secret
 from asahi_kernel.gateway import Gateway
+from asahi_kernel.keyring import Keyring
 from asahi_kernel.settings import Cache, Settings
 from asahi_kernel.standing import Standings
 from asahi_kernel.vault import Vault
@@ -26,9 +27,11 @@ def fresh() -> str:
 
 
 @asynccontextmanager
-async def tier(url: str, cache: Cache | None = None, vault: Vault = VAULT, **fields: Any) -> AsyncIterator[Any]:
+async def tier(
+    url: str, cache: Cache | None = None, vault: Vault = VAULT, keyring: Keyring | None = None, **fields: Any
+) -> AsyncIterator[Any]:
     gateway = Gateway(Settings(profile="development", cache=cache or Cache()))
-    gateway.vault = vault
+    gateway.vault, gateway.keyring = vault, keyring or Keyring(vault)
     gateway.standings = Standings(object(), gateway.settings.governance.default_policy)
     fields = {"cache_prefix": fresh(), **fields}
     async with open_tier(TierConfig(url=Secret(url), **fields), gateway) as opened:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
+from tests.kernel.keys import Store
 from tests.plugins.semantic.kit import HERE, LOCAL, THERE, Clock, ask, certain, say
 
+from asahi_kernel.keyring import Keyring
+from asahi_kernel.repositories.subjects import subject_of
 from asahi_kernel.vault import Vault
 from asahi_semantic.config import SemanticConfig
 from asahi_semantic.framing import claim
@@ -26,10 +32,10 @@ KEY = {"main": b"k" * 32}
 class Worker:
     """One process of a host, over one folder."""
 
-    def __init__(self, folder: Path, keys: dict[str, bytes] = KEY) -> None:
+    def __init__(self, folder: Path, keys: dict[str, bytes] = KEY, store: Store | None = None) -> None:
         self.log = claim(folder, "semantic")
         self.store = NumpyStore(folder)
-        self.keeper = Keeper(self.log, Vault(keys), Notices(folder / "semantic.notices"))
+        self.keeper = Keeper(self.log, Keyring(Vault(keys), store), Notices(folder / "semantic.notices"))
         config = SemanticConfig(thresholds={"faq": 0.0}, max_error_rate=0.05)
         parts = Parts(LOCAL, self.store, LOCAL)
         self.tier = SemanticTier(config, parts, certain(), IDENTITY, keeper=self.keeper, clock=Clock())
@@ -183,3 +189,72 @@ async def test_a_clear_reaches_every_worker_and_holds_for_answers_under_way(tmp_
     assert await one.tier.get(b"4", ask(PASSWORD), HERE) is not None
     one.stop()
     other.stop()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits for storage without the pauses."""
+    monkeypatch.setattr("asahi_semantic.keeping._PAUSE_S", 0.01)
+    monkeypatch.setattr("asahi_kernel.keyring._REST_S", 0.0)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_start_waits_for_the_keys_of_its_entries(tmp_path: Path) -> None:
+    store = Store()
+    worker = Worker(tmp_path, store=store)
+    worker.prove()
+    await worker.tier.put(b"1", ask(PASSWORD), HERE, say("Click reset."))
+    worker.stop()
+    store.away = True
+    worker = Worker(tmp_path, store=store)
+    loading = asyncio.ensure_future(worker.tier.load())
+    async with asyncio.timeout(5):
+        while store.asked["named"] < 5:
+            await asyncio.sleep(0.01)
+        assert await worker.tier.get(b"2", ask(SAME), HERE) is None
+        store.away = False
+        await loading
+    assert await worker.tier.get(b"2", ask(SAME), HERE) is not None
+    worker.stop()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_start_goes_on_without_its_entries_in_the_end(tmp_path: Path) -> None:
+    store = Store()
+    worker = Worker(tmp_path, store=store)
+    for number in range(20):
+        await worker.tier.put(b"1", ask(f"Where is parcel number{number}x?"), HERE, say("There."))
+    worker.stop()
+    store.away = True
+    worker = Worker(tmp_path, store=store)
+    async with asyncio.timeout(5):
+        await worker.tier.load()
+    assert await worker.tier.entries("here") == []
+    assert store.asked["named"] < 100
+    worker.stop()
+
+
+async def test_what_has_no_key_yet_is_kept_in_memory_alone(tmp_path: Path) -> None:
+    store = Store()
+    store.away = True
+    worker = Worker(tmp_path, store=store)
+    await worker.tier.put(b"1", ask(PASSWORD), HERE, say("Click reset."))
+    assert await worker.tier.get(b"2", ask(PASSWORD), HERE) is not None
+    worker.stop()
+    worker = Worker(tmp_path)
+    await worker.tier.load()
+    assert await worker.tier.entries("here") == []
+    worker.stop()
+
+
+async def test_what_an_erased_user_asked_is_left_out(tmp_path: Path) -> None:
+    store = Store()
+    worker = Worker(tmp_path, store=store)
+    await worker.tier.put(b"1", ask(PASSWORD), HERE, say("Click reset."))
+    await worker.tier.put(b"2", ask("Where is my parcel now?"), replace(HERE, user="bob"), say("On its way."))
+    worker.stop()
+    await store.erase("here", subject_of("here", "bob"), datetime.now(UTC))
+    worker = Worker(tmp_path, store=store)
+    await worker.tier.load()
+    assert [row.user async for row in worker.tier.rows("here")] == [HERE.user]
+    worker.stop()

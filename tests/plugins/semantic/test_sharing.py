@@ -8,14 +8,19 @@ import random
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.house.tree import ROOT
+from tests.kernel.keys import Store
 from tests.plugins.semantic.kit import HERE, LOCAL, THERE, Clock, ask, certain, say
 
 from asahi_kernel import Secret
+from asahi_kernel.errors import Unavailable
+from asahi_kernel.keyring import Keyring
+from asahi_kernel.repositories.subjects import subject_of
 from asahi_kernel.vault import Vault
 from asahi_kernel.vector_stores import SharedStore
 from asahi_pgvector import StoreConfig, open_store
@@ -32,7 +37,7 @@ from asahi_semantic.verifier import Prior, prior
 
 pytestmark = pytest.mark.anyio
 PASSWORD, SAME = "How do I reset my password?", "I forgot my password, how can I reset it now?"
-VAULT = Vault({"main": b"k" * 32})
+KEYS = Keyring(Vault({"main": b"k" * 32}))
 
 
 @asynccontextmanager
@@ -41,7 +46,7 @@ async def worker(
     folder: Path | None = None,
     *,
     start: Prior | None = None,
-    vault: Vault = VAULT,
+    keyring: Keyring = KEYS,
     clock: Any = None,
     bound: float = 1e12,
     recheck: Any = None,
@@ -55,12 +60,12 @@ async def worker(
     async with open_store(table, None) as store, AsyncExitStack() as stack:
         keeper = Keeper(None, None)
         if folder is not None:
-            keeper = Keeper(claim(folder, "semantic"), vault, Notices(folder / "semantic.notices"))
+            keeper = Keeper(claim(folder, "semantic"), keyring, Notices(folder / "semantic.notices"))
             stack.callback(keeper.close)
         parts = Parts(LOCAL, store, LOCAL, store_name="pgvector", store_ms=20_000)
         assert parts.shared is store
         stock = SharedStock(
-            store, parts, keeper, vault, clock, life_s=90_000, most=settings.max_entries, bound=lambda org: bound
+            store, parts, keeper, keyring, clock, life_s=90_000, most=settings.max_entries, bound=lambda org: bound
         )
         yield SemanticTier(
             settings,
@@ -174,7 +179,7 @@ async def test_what_another_org_or_another_key_sealed_cannot_be_opened(fresh_dat
     """T2-1: with the store's filter by namespace gone, and every proof there is."""
     async with (
         worker(fresh_database_url) as one,
-        worker(fresh_database_url, vault=Vault({"main": b"o" * 32})) as stranger,
+        worker(fresh_database_url, keyring=Keyring(Vault({"main": b"o" * 32}))) as stranger,
     ):
         await one.put(b"1", ask(PASSWORD), THERE, say("Click reset."))
         assert await stranger.get(b"2", ask(PASSWORD), THERE) is None
@@ -185,6 +190,28 @@ async def test_what_another_org_or_another_key_sealed_cannot_be_opened(fresh_dat
         assert await prove(one).get(b"2", ask(PASSWORD), HERE) is None
         assert told == ["entry"]
         assert await one.get(b"2", ask(PASSWORD), THERE) is not None
+
+
+async def test_entries_whose_keys_are_not_to_be_had_are_misses_and_not_swept(fresh_database_url: str) -> None:
+    store = Store()
+    kept, cold = (Keyring(Vault({"main": b"k" * 32}), store) for _ in range(2))
+    async with (
+        worker(fresh_database_url, keyring=kept) as one,
+        worker(fresh_database_url, keyring=cold) as other,
+    ):
+        await one.put(b"1", ask(PASSWORD), HERE, say("Click reset."))
+        store.away = True
+        assert await prove(other).get(b"2", ask(PASSWORD), HERE) is None
+        await other.put(b"2", ask("Where is my parcel now?"), HERE, say("On its way."))
+        for work in (other.sweep("here"), anext(other.rows("here"))):
+            with pytest.raises(Unavailable):
+                await work
+        store.away, cold._resting_until = False, 0.0
+        assert await other.get(b"2", ask(PASSWORD), HERE) is not None
+        assert len(await other.entries("here")) == 1
+        await store.erase("here", subject_of("here", HERE.user), datetime.now(UTC))
+        cold.forget()
+        assert await other.sweep("here") == 1
 
 
 async def test_entries_are_listed_swept_and_bounded_where_they_lie(fresh_database_url: str) -> None:
@@ -265,7 +292,7 @@ async def together(workers: int, requests: int) -> tuple[list[int], int]:
     tiers = []
     for _ in range(workers):
         parts, keeper, config = Parts(LOCAL, pool, LOCAL), Keeper(None, None), {"max_error_rate": 0.1}
-        stock = SharedStock(pool, parts, keeper, VAULT, Clock(), life_s=9e4, most=10**6, bound=lambda org: 1e12)
+        stock = SharedStock(pool, parts, keeper, KEYS, Clock(), life_s=9e4, most=10**6, bound=lambda org: 1e12)
         settings = SemanticConfig(thresholds={"faq": 0.0}, mistake_factor=0, **config)
         more: Any = {"recheck": recheck, "detach": waiting.append, "draw": draw.random, "clock": Clock()}
         tiers.append(SemanticTier(settings, parts, prior(), IDENTITY, keeper=keeper, stock=stock, **more))

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from asahi_semantic import shelf as shelves
 from asahi_semantic import sidecar, store
 from asahi_semantic.shelf import Shelf
 from asahi_semantic.sidecar import Sidecar
@@ -208,6 +209,52 @@ async def test_nothing_is_left_of_what_went_while_it_was_written(
     await keeping
     (name,) = os.listdir(tmp_path)
     assert name.endswith(".log")
+    kept.close()
+
+
+async def test_a_process_that_ends_while_it_loads_ends_soon_and_spoils_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelves, "_MANY", 20)
+    first, truth = NumpyStore(tmp_path, None), Truth()
+    await change(first, truth, 900, seed=15)
+    first.close()
+    advance, begun = Shelf.advance, asyncio.Event()
+
+    def slowly(shelf: Shelf) -> None:
+        advance(shelf)
+        loop.call_soon_threadsafe(begun.set)
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(Shelf, "advance", slowly)
+    kept = NumpyStore(tmp_path, 50)
+    loading = asyncio.ensure_future(kept.load())
+    await begun.wait()
+    loading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await loading
+    indexed = kept._shelves[HERE]._indexed
+    kept.close()
+    await asyncio.sleep(0.05)
+    assert 20 <= kept._shelves[HERE]._indexed <= indexed + 20 < len(truth)
+    assert not [each for each in os.listdir(tmp_path) if each.endswith((".rows", ".index"))]
+    monkeypatch.setattr(Shelf, "advance", advance)
+    kept, _ = await again(tmp_path)
+    await check(kept, truth)
+    kept.close()
+
+
+async def test_an_index_with_rows_that_nobody_names_is_made_anew(tmp_path: Path) -> None:
+    first, truth = NumpyStore(tmp_path, 50), Truth()
+    await change(first, truth, 500, seed=16)
+    shelf = first._shelves[HERE]
+    shelf.catch_up()
+    assert shelf._index is not None
+    shelf._index.add(len(shelf._keys) + 1, vector(np.random.default_rng(1)), threads=1)
+    first.close()
+    kept, shelf = await again(tmp_path)
+    assert shelf.unkept >= len(shelf)
+    await check(kept, truth)
     kept.close()
 
 

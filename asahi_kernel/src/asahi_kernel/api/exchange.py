@@ -132,6 +132,7 @@ class Exchange:
             fingerprint=digest,
             request_id=trace.request_id,
             lease_s=self._gateway.longest_s + _MARGIN_S,
+            user=principal.user,
         )
         kept = await stored(self._gateway, self._gateway.storage.idempotency.claim(claim))
         if kept is None:

@@ -77,6 +77,7 @@ OPINIONS = Shape(
     identity=("org_id", "request_id", "user_id"),
     order="timestamp",
     sealed=frozenset({"comment"}),
+    owner="user_id",
 )
 ALERTS = Shape(table="alerts", record=Alert, identity=("alert_id",), order="detected_at")
 

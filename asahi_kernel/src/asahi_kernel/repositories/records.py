@@ -18,7 +18,9 @@ EVERY: Where = MappingProxyType({})
 class Shape(Struct, Generic[T], frozen=True, kw_only=True):
     """One kind of record: its table, its Struct, what makes one unique, and what a list of them is ordered by.
 
-    Every record has `org_id`. Fields in `money` are nUSD; those in `sealed` are bytes that must not lie open.
+    Every record has `org_id`. Fields in `money` are nUSD; those in `sealed` are bytes that must not lie open. `owner`
+    names the field that says whose those are: a user in `user_id`, a subject in `subject`, the org in `org_id`; without
+    one they are the gateway's own. They have a default, which is what is read once their subject is erased.
     """
 
     table: str
@@ -27,6 +29,7 @@ class Shape(Struct, Generic[T], frozen=True, kw_only=True):
     order: str
     money: frozenset[str] = frozenset()
     sealed: frozenset[str] = frozenset()
+    owner: str = "org_id"
 
 
 class Records(Protocol[T]):

@@ -14,7 +14,7 @@ from asahi_kernel.repositories.agents import OUTPUTS, PROFILES, RUNS, STATES
 from asahi_kernel.repositories.audit import ERASED, Audit
 from asahi_kernel.repositories.judgements import ALERTS, JUDGEMENTS, LABELS, OPINIONS
 from asahi_kernel.repositories.people import KEYS, LOGINS, TENANTS, ApiKey
-from asahi_kernel.repositories.records import Rows, Shape
+from asahi_kernel.repositories.records import Rows, Shape, Where
 from asahi_kernel.repositories.rules import COMPLIANCE, POLICIES, SETTINGS
 from asahi_kernel.repositories.work import BODIES, DATA_KEYS, JOBS
 
@@ -43,6 +43,8 @@ ERASURES = Shape(
     identity=("erasure_id",),
     order="requested_at",
     sealed=frozenset({"subject"}),
+    # Read after the subject's own key is destroyed, until the order is carried out.
+    owner="",
 )
 #: What goes with its org, whole.
 _OF_ORG: tuple[Shape[Any], ...] = (
@@ -59,7 +61,7 @@ _NAMED: tuple[tuple[Shape[Any], str], ...] = (
     (JUDGEMENTS, "user_id"),
 )
 #: What is a user's own.
-_OF_USER: tuple[Shape[Any], ...] = (OPINIONS, LOGINS)
+_OF_USER: tuple[Shape[Any], ...] = (OPINIONS, LOGINS, JOBS)
 
 
 def subject_of(org: str, user: str | None = None) -> str:
@@ -67,6 +69,14 @@ def subject_of(org: str, user: str | None = None) -> str:
     if user is None:
         return org
     return f"{org}/{hashlib.sha256(f'asahi subject {len(org)} {org} {user}'.encode()).hexdigest()[:32]}"
+
+
+def owner_of(shape: Shape[Any], values: Where) -> str | None:
+    """The subject whose key seals a record's values; None where they are the gateway's own."""
+    if not shape.owner:
+        return None
+    named = values[shape.owner]
+    return subject_of(values["org_id"], named) if shape.owner == "user_id" else str(named)
 
 
 class Subjects:
@@ -81,14 +91,14 @@ class Subjects:
         rows, counts = self._rows, dict[str, int]()
         subject = subject_of(org, user)
         counts["event_bodies"] = await rows.of(BODIES).remove(org, {"subject": subject})
-        counts["data_keys"] = await rows.of(DATA_KEYS).change(org, {"subject": subject}, _gone(now))
+        counts["data_keys"] = await rows.of(DATA_KEYS).change(org, {"subject": subject, "erased_at": None}, _gone(now))
         for key in await rows.of(KEYS).select(org, {"user_id": user}, limit=_MOST):
             jobs = await rows.of(JOBS).remove(org, {"key_id": key.key_id})
             counts["jobs"] = counts.get("jobs", 0) + jobs
         to = {"user_id": ERASED, "name": "", "revoked": True, "revoked_at": now}
         counts["api_keys"] = await rows.of(KEYS).change(org, {"user_id": user}, to)
         for shape in _OF_USER:
-            counts[shape.table] = await rows.of(shape).remove(org, {"user_id": user})
+            counts[shape.table] = counts.get(shape.table, 0) + await rows.of(shape).remove(org, {"user_id": user})
         for shape, field in _NAMED:
             changed = await rows.of(shape).change(org, {field: user}, {field: None})
             counts[shape.table] = counts.get(shape.table, 0) + changed
@@ -102,7 +112,7 @@ class Subjects:
         """All of it. Its chains stay, and an empty tenant, so that nobody else gets its name."""
         rows = self._rows
         counts = {shape.table: await rows.of(shape).remove(org, {}) for shape in _OF_ORG}
-        counts["data_keys"] = await rows.of(DATA_KEYS).change(org, {}, _gone(now))
+        counts["data_keys"] = await rows.of(DATA_KEYS).change(org, {"erased_at": None}, _gone(now))
         counts["audit_entries"] = await self._audit.erase(org)
         to = {"name": org, "status": "erasing", "cache_salt": b"", "updated_at": now}
         counts["tenants"] = await rows.of(TENANTS).change(org, {}, to)
@@ -111,12 +121,12 @@ class Subjects:
     async def kept_of(self, org: str, user: str) -> AsyncIterator[tuple[str, Struct]]:
         """Every row that is a user's own, with its table. Use outside `together`."""
         rows = self._rows
-        own: tuple[Shape[Any], ...] = (KEYS, LOGINS, OPINIONS, JUDGEMENTS)
+        own: tuple[Shape[Any], ...] = (KEYS, LOGINS, OPINIONS, JUDGEMENTS, JOBS)
         for shape in own:
             for each in await rows.of(shape).select(org, {"user_id": user}, limit=_MOST):
                 yield shape.table, each
                 if isinstance(each, ApiKey):
-                    for job in await rows.of(JOBS).select(org, {"key_id": each.key_id}, limit=_MOST):
+                    for job in await rows.of(JOBS).select(org, {"key_id": each.key_id, "user_id": None}, limit=_MOST):
                         yield JOBS.table, job
         bodies, before = {"subject": subject_of(org, user)}, None
         while page := await rows.of(BODIES).select(org, bodies, before=before, limit=_PAGE):

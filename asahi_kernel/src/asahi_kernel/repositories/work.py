@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -12,7 +12,8 @@ from msgspec import Struct
 from asahi_kernel.identity import first_id
 from asahi_kernel.repositories.records import Rows, Shape
 
-_PAGE = 200
+#: Keys are small; bodies are not.
+_PAGE, _BODIES = 1_000, 200
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 
@@ -29,13 +30,15 @@ class Body(Struct, frozen=True, kw_only=True):
 
 
 class DataKey(Struct, frozen=True, kw_only=True):
-    """A data key of a subject, wrapped by a key-encryption key. Erased: the key is gone, and what it sealed with it."""
+    """A data key of a subject, wrapped by a key-encryption key. Erased: the key is gone, and what it sealed with it.
+    What it sealed names it by its random `key_name`, which no other key ever has."""
 
     subject: str
     org_id: str
     key_version: int
     kek_id: str
     created_at: datetime
+    key_name: str = ""
     wrapped_key: bytes | None = None
     erased_at: datetime | None = None
 
@@ -49,6 +52,7 @@ class Job(Struct, frozen=True, kw_only=True):
     created_at: datetime
     state: State = "queued"
     key_id: str | None = None
+    user_id: str | None = None
     provider_batch_id: str | None = None
     request: bytes | None = None
     response: bytes | None = None
@@ -61,11 +65,17 @@ BODIES = Shape(
     identity=("request_id",),
     order="request_id",
     sealed=frozenset({"request", "response"}),
+    owner="subject",
 )
 #: Wrapped already, by a key that is not in the database: sealing it again would bind its rotation to ours.
 DATA_KEYS = Shape(table="data_keys", record=DataKey, identity=("subject", "key_version"), order="key_version")
 JOBS = Shape(
-    table="jobs", record=Job, identity=("request_id",), order="request_id", sealed=frozenset({"request", "response"})
+    table="jobs",
+    record=Job,
+    identity=("request_id",),
+    order="request_id",
+    sealed=frozenset({"request", "response"}),
+    owner="user_id",
 )
 
 
@@ -94,7 +104,7 @@ class Bodies:
     async def forget_before(self, org: str, moment: datetime) -> int:
         """Those of requests from before, whatever end they have; how many there were."""
         gone = 0
-        while old := await self._bodies.select(org, before=first_id(moment), limit=_PAGE):
+        while old := await self._bodies.select(org, before=first_id(moment), limit=_BODIES):
             for body in old:
                 gone += await self._bodies.remove(org, {"request_id": body.request_id})
         return gone
@@ -127,10 +137,19 @@ class DataKeys:
         """All of an org."""
         return await self._keys.select(org, limit=limit)
 
-    async def wrapped_by_others(self, kek_id: str, limit: int = 1_000) -> Sequence[DataKey]:
-        """Keys of all orgs that another key-encryption key than this one wraps, for rotation."""
-        found = await self._keys.anywhere({}, limit=1_000_000)
-        return [key for key in found if key.kek_id != kek_id and key.wrapped_key is not None][:limit]
+    async def named(self, org: str, name: str) -> DataKey | None:
+        """The one of that name, if it is the org's, erased or not."""
+        return await self._keys.find(org, {"key_name": name})
+
+    async def wrapped_by_others(self, kek_id: str) -> AsyncIterator[DataKey]:
+        """Keys of all orgs that another key-encryption key than this one wraps, for rotation: also those that are made
+        meanwhile."""
+        place = 0
+        while page := await self._keys.walk(place, _PAGE):
+            place = page[-1][0]
+            for _, key in page:
+                if key.kek_id != kek_id and key.wrapped_key is not None:
+                    yield key
 
     async def rewrap(self, key: DataKey, wrapped_key: bytes, kek_id: str) -> bool:
         """The same key under another key-encryption key."""
@@ -165,4 +184,5 @@ class Jobs:
         """Change a job only if it still is in the state that it was seen in: of two workers one gets it."""
         changed = msgspec.structs.asdict(to)
         fields = {name: changed[name] for name in ("state", "provider_batch_id", "response", "error", "deadline")}
-        return await self._jobs.change(job.org_id, {"request_id": job.request_id, "state": job.state}, fields) > 0
+        where = {"request_id": job.request_id, "state": job.state, "user_id": job.user_id}
+        return await self._jobs.change(job.org_id, where, fields) > 0

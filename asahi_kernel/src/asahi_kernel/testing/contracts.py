@@ -17,6 +17,7 @@ from asahi_kernel.errors import AsahiError, ConfigError, ProviderError, Unauthen
 from asahi_kernel.factory import Factory
 from asahi_kernel.gateway import Gateway
 from asahi_kernel.journal import Journal
+from asahi_kernel.keyring import Keyring
 from asahi_kernel.protocols import EvictingTier
 from asahi_kernel.settings import Settings
 from asahi_kernel.standing import Standings
@@ -42,6 +43,7 @@ class Contract:
     def gateway(self) -> Gateway:
         gateway = Gateway(Settings(profile="development"))
         gateway.vault = ephemeral()
+        gateway.keyring = Keyring(gateway.vault)
         gateway.storage = MemoryStorage(1_000)
         gateway.counter = MemoryCounter()
         gateway.journal = Journal(gateway.storage, {}, gateway.faults, gateway.settings.journal)

@@ -11,10 +11,13 @@ import pytest
 
 from asahi_kernel.errors import Unstorable
 from asahi_kernel.identity import first_id
+from asahi_kernel.keyring import Erased, Keyring
 from asahi_kernel.repositories.agents import AgentOutput, AgentProfile, AgentState, SwarmRun
 from asahi_kernel.repositories.judgements import Alert, Judgement, Label, Opinion
+from asahi_kernel.repositories.subjects import subject_of
 from asahi_kernel.repositories.work import Body, DataKey, Job
 from asahi_kernel.testing.contracts import Contract
+from asahi_kernel.vault import Unsealable, ephemeral
 
 NOW = datetime(2026, 11, 26, 12, 0, 0, 123_456, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -141,19 +144,63 @@ class WorkContract(Contract):
         first = DataKey(
             subject="here:ann", org_id="here", key_version=1, kek_id="old", created_at=NOW, wrapped_key=b"\x01\x00"
         )
+        first = msgspec.structs.replace(first, key_name="a1")
         assert await keys.save(first)
         assert not await keys.save(msgspec.structs.replace(first, wrapped_key=b"other"))
-        second = msgspec.structs.replace(first, key_version=2, kek_id="new")
+        second = msgspec.structs.replace(first, key_version=2, key_name="a2", kek_id="new")
         assert await keys.save(second)
         assert await keys.get("here", "here:ann") == second
         assert await keys.get("here", "here:ann", 1) == first
         assert await keys.get("there", "here:ann") is None
-        assert list(await keys.wrapped_by_others("new")) == [first]
+        assert (await keys.named("here", "a1"), await keys.named("here", "a2")) == (first, second)
+        assert await keys.named("there", "a1") is None
+        assert [key async for key in keys.wrapped_by_others("new")] == [first]
         assert await keys.rewrap(first, b"again", "new")
-        assert list(await keys.wrapped_by_others("new")) == []
+        assert [key async for key in keys.wrapped_by_others("new")] == []
         assert await keys.erase("here", "here:ann", NOW) == 2
         assert not await keys.rewrap(first, b"back", "new")
         assert [(each.wrapped_key, each.erased_at) for each in await keys.of_org("here")] == [(None, NOW)] * 2
+        assert await keys.named("here", "a1") == msgspec.structs.replace(
+            first, kek_id="new", wrapped_key=None, erased_at=NOW
+        )
+
+    async def test_workers_agree_on_the_key_of_a_subject_and_nobody_else_has_it(self, subject: Any) -> None:
+        keys, vault = subject.repositories.data_keys, ephemeral()
+        workers = [Keyring(vault, keys) for _ in range(6)]
+        ann, place = subject_of("here", "ann"), ("here", "feedback", "comment", "1")
+        blobs = [
+            key.seal(*place, b"fine") for key in await asyncio.gather(*[each.sealing("here", ann) for each in workers])
+        ]
+        (kept,) = await keys.of_org("here")
+        assert {blob[1:13].hex() for blob in blobs} == {kept.key_name}
+        for blob, each in zip(blobs, workers[::-1], strict=True):
+            assert (await each.opening("here", blob)).unseal(*place, blob) == b"fine"
+        others = (
+            ("here", subject_of("here")),
+            ("here", subject_of("here", "bob")),
+            ("there", subject_of("there", "ann")),
+        )
+        for org, named in others:
+            theirs = (await workers[0].sealing(org, named)).seal(org, *place[1:], b"fine")
+            assert theirs[1:13] != blobs[0][1:13]
+        with pytest.raises(Unsealable, match="not its organisation's"):
+            await workers[0].opening("there", blobs[0])
+
+    async def test_what_an_erased_key_sealed_is_dead_also_beside_a_new_key(self, subject: Any) -> None:
+        keys, vault = subject.repositories.data_keys, ephemeral()
+        ring, ann, place = Keyring(vault, keys), subject_of("here", "ann"), ("here", "feedback", "comment", "1")
+        old = (await ring.sealing("here", ann)).seal(*place, b"fine")
+        assert await keys.erase("here", ann, NOW) == 1
+        ring.forget("here")
+        for _ in range(2):
+            with pytest.raises(Erased):
+                await ring.opening("here", old)
+        new = (await ring.sealing("here", ann)).seal(*place, b"fine")
+        assert new[1:13] != old[1:13]
+        for each in (ring, Keyring(vault, keys)):
+            assert (await each.opening("here", new)).unseal(*place, new) == b"fine"
+            with pytest.raises(Erased):
+                await each.opening("here", old)
 
     async def test_of_two_workers_one_gets_a_job(self, subject: Any) -> None:
         jobs = subject.repositories.jobs

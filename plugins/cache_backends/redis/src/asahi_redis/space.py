@@ -14,7 +14,7 @@ from asahi_kernel.types import Completion
 from asahi_redis.orgs import digest
 
 if TYPE_CHECKING:
-    from asahi_kernel.vault import Vault
+    from asahi_kernel.vault import Sealer
 
 ID = 26
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -78,14 +78,19 @@ def of_org(prefix: str, org: str) -> str:
     return re.sub(r"([*?\[\]\\])", r"\\\1", generation_key(prefix, org)) + ".*"
 
 
-def seal(vault: Vault, org: str, name: str, entry: Entry) -> bytes:
+def seal(key: Sealer, org: str, name: str, entry: Entry) -> bytes:
     """The entry's id, open, and the entry, sealed for this org and key."""
-    return entry.entry_id.encode() + vault.seal(org, "cache", "t1", name, _encode(entry))
+    return entry.entry_id.encode() + key.seal(org, "cache", "t1", name, _encode(entry))
 
 
-def unseal(vault: Vault, org: str, name: str, blob: bytes) -> Entry:
+def sealed(blob: bytes) -> bytes:
+    """What is sealed of it."""
+    return blob[ID:]
+
+
+def unseal(key: Sealer, org: str, name: str, blob: bytes) -> Entry:
     """The entry; raises `Unsealable`, or `DecodeError` for one of another version."""
-    return _decode(vault.unseal(org, "cache", "t1", name, blob[ID:]))
+    return _decode(key.unseal(org, "cache", "t1", name, sealed(blob)))
 
 
 def oldest(seconds: float) -> str:

@@ -18,6 +18,7 @@ import msgspec
 from asahi_kernel.builtins.memory_tier import MemoryTier
 from asahi_kernel.errors import Unavailable
 from asahi_kernel.identity import new_id
+from asahi_kernel.repositories.subjects import subject_of
 from asahi_kernel.room import bound_of
 from asahi_kernel.tiers import CacheRow, TierStats, preview
 from asahi_kernel.types import Hit
@@ -25,11 +26,12 @@ from asahi_kernel.vault import Unsealable
 from asahi_kernel.wanting import exact_life
 from asahi_redis.link import Away
 from asahi_redis.scripts import EVICT, PUT, TRIM, TURN
-from asahi_redis.space import Entry, Space, generation_key, of_org, oldest, seal, split, unseal
+from asahi_redis.space import Entry, Space, generation_key, of_org, oldest, seal, sealed, split, unseal
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
     from asahi_kernel.types import Completion, Principal, Request
+    from asahi_kernel.vault import Sealer
     from asahi_redis.link import Link
 
 log = logging.getLogger(__name__)
@@ -59,7 +61,7 @@ class RedisTier:
     def __init__(self, link: Link, gateway: Gateway, prefix: str) -> None:
         self._link = link
         self._client = client = link.client
-        self._vault = gateway.vault
+        self._keyring = gateway.keyring
         self._settings = gateway.settings.cache
         self._prefix = prefix
         self._life = exact_life(gateway, self._settings.ttl_seconds)
@@ -84,7 +86,9 @@ class RedisTier:
             space, blob = await self._link.ask(lambda: self._find(org, name))
         except Away:
             return await self._spare.get(key, request, principal)
-        entry = self._read(org, name, blob)
+        entry = (
+            None if blob is None else self._read(org, name, blob, await self._keyring.opening_soon(org, sealed(blob)))
+        )
         now = _now()
         if entry is None or entry.expires <= now:
             self._remember(key, space.generation)
@@ -100,7 +104,10 @@ class RedisTier:
         )
 
     async def put(self, key: bytes, request: Request, principal: Principal, completion: Completion) -> None:
-        org, name = principal.org, key.hex()
+        org, name, begun = principal.org, key.hex(), self._expected.pop(key, None)
+        sealer = await self._keyring.sealing_soon(org, subject_of(org, principal.user))
+        if sealer is None:
+            return
         jitter = 1 + random.uniform(-self._settings.ttl_jitter, self._settings.ttl_jitter)
         lives = int(self._life(org) * jitter * 1e3)
         now = _now()
@@ -113,8 +120,7 @@ class RedisTier:
             query=preview(request),
             document_id=request.document.id if request.document else None,
         )
-        blob = seal(self._vault, org, name, entry)
-        begun = self._expected.pop(key, None)
+        blob = seal(sealer, org, name, entry)
 
         async def store() -> None:
             space = await self._current(org) if begun is None else Space(self._prefix, org, begun)
@@ -129,6 +135,7 @@ class RedisTier:
             await self._spare.put(key, request, principal, completion)
 
     async def expect(self, key: bytes, principal: Principal) -> None:
+        self._keyring.expect(principal.org, subject_of(principal.org, principal.user))
         with suppress(Away):
             self._remember(key, (await self._link.ask(lambda: self._current(principal.org))).generation)
 
@@ -213,7 +220,7 @@ class RedisTier:
         space = await self._told(lambda: self._current(org))
         async for page in self._pages(space, before):
             for entry_id, name, blob, hits in await self._load(space, page):
-                entry = self._read(org, name, blob)
+                entry = await self._shown(org, name, blob)
                 if entry is not None and entry.entry_id == entry_id and entry.expires > _now():
                     yield _row(entry, name, len(blob), hits + self._untold.get((space, name), (0, 0))[0])
 
@@ -320,10 +327,17 @@ class RedisTier:
             if blob is not None and blob.startswith(entry_id.encode())
         ]
 
-    def _read(self, org: str, name: str, blob: bytes | None) -> Entry | None:
-        """The entry; one that another key sealed, or another version wrote, is none."""
+    async def _shown(self, org: str, name: str, blob: bytes) -> Entry | None:
+        """Raises `Unavailable` while the entry's key cannot be looked up: that is no reason to leave it out."""
         try:
-            return None if blob is None else unseal(self._vault, org, name, blob)
+            return self._read(org, name, blob, await self._keyring.opening(org, sealed(blob)))
+        except Unsealable:
+            return None
+
+    def _read(self, org: str, name: str, blob: bytes, sealer: Sealer | None) -> Entry | None:
+        """The entry; one whose key is not to be had, or that another version wrote, is none."""
+        try:
+            return None if sealer is None else unseal(sealer, org, name, blob)
         except (Unsealable, msgspec.DecodeError):
             return None
 

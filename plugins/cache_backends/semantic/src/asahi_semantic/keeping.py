@@ -15,12 +15,14 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
+from asahi_kernel.errors import Unavailable
 from asahi_semantic.entries import Entry, Record
 from asahi_semantic.framing import Log
-from asahi_semantic.sealing import seal, unseal
+from asahi_semantic.sealing import key_of, seal, unseal
 
 if TYPE_CHECKING:
-    from asahi_kernel.vault import Vault
+    from asahi_kernel.keyring import Keyring
+    from asahi_kernel.vault import Sealer
     from asahi_semantic.tenant import Tenant
     from asahi_semantic.verifier import Floats
 
@@ -34,6 +36,7 @@ Notice: TypeAlias = tuple[str, str | None, float]
 _LABELS = 20_000
 #: Lines that are read before others have their turn, and entries that are unsealed.
 _LINES, _ENTRIES = 200, 20
+_PAUSE_S = 1.0
 
 
 class Added(Struct, frozen=True, array_like=True, tag="+"):
@@ -68,19 +71,33 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Added | Gone | Told).decode
 
 
+class Patience(Struct):
+    """How often a start may still wait for a storage that is away, before it goes on without what it needs it for."""
+
+    left: int = 60
+
+
 class Keeper:
     """Without a log it keeps nothing. A line that cannot be unsealed any more is left out: it is only a cache."""
 
-    def __init__(self, lines: Log | None, vault: Vault | None, notices: Notices | None = None) -> None:
+    def __init__(self, lines: Log | None, keyring: Keyring | None, notices: Notices | None = None) -> None:
         self._log = lines
-        self._vault = vault
+        self._keyring = keyring
         self._notices = notices
         self._labels = 0
 
-    def add(self, entry: Entry) -> None:
-        if self._log is not None:
-            assert self._vault is not None
-            self._log.add([_encode(Added(entry.org, entry.entry_id, seal(self._vault, entry)))])
+    async def sealed(self, entry: Entry) -> bytes | None:
+        """What `add` writes of it, made before since its key may have to be waited for; None while that is not to be
+        had, and without a log."""
+        if self._log is None:
+            return None
+        assert self._keyring is not None
+        key = await key_of(self._keyring, entry)
+        return None if key is None else seal(key, entry)
+
+    def add(self, entry: Entry, body: bytes | None) -> None:
+        if self._log is not None and body is not None:
+            self._log.add([_encode(Added(entry.org, entry.entry_id, body))])
 
     def drop(self, entry: Entry) -> None:
         if self._log is not None:
@@ -134,9 +151,8 @@ class Keeper:
             yield entry
 
     async def _unsealed(self, lines: Log, gone: set[str]) -> AsyncIterator[Entry]:
-        assert self._vault is not None
         records: dict[tuple[str, str], Record] = {}
-        lost = 0
+        lost, patience = 0, Patience()
         for number, raw in enumerate(lines.read(), 1):
             line: _Line = _decode(raw)
             if number % _ENTRIES == 0:
@@ -145,13 +161,25 @@ class Keeper:
                 continue
             record = partial(_record, records, line.org)
             try:
-                entry = unseal(self._vault, line.org, line.entry_id, line.body, record)
-            except Exception:  # noqa: BLE001 - another key, or another version of Asahi
+                key = await self._key(line, patience)
+                entry = unseal(key, line.org, line.entry_id, line.body, record)
+            except Exception:  # noqa: BLE001 - a key that was destroyed or is not to be had, another version of Asahi
                 lost += 1
             else:
                 yield entry
         if lost:
             log.warning("the semantic cache could not read %d of its entries any more", lost)
+
+    async def _key(self, line: Added, patience: Patience) -> Sealer:
+        assert self._keyring is not None
+        while True:
+            try:
+                return await self._keyring.opening(line.org, line.body)
+            except Unavailable:
+                if not patience.left:
+                    raise
+                patience.left -= 1
+                await asyncio.sleep(_PAUSE_S)
 
     def tell(self, org: str, entry_id: str) -> None:
         """Let the other workers of this host know that an entry must go."""

@@ -158,7 +158,7 @@ def _stock(
         parts.shared,
         parts,
         keeper,
-        gateway.vault,
+        gateway.keyring,
         timestamp,
         life_s=cache.ttl_seconds * (1 + cache.ttl_jitter),
         most=config.max_entries,
@@ -225,7 +225,7 @@ async def _parts(config: SemanticConfig, gateway: Gateway, where: Path | None, s
 def _keeper(where: Path | None, gateway: Gateway) -> Keeper:
     if where is None:
         return Keeper(None, None)
-    return Keeper(claim(where, "semantic"), gateway.vault, Notices(where / "semantic.notices"))
+    return Keeper(claim(where, "semantic"), gateway.keyring, Notices(where / "semantic.notices"))
 
 
 def _task(gateway: Gateway, request: Request) -> str:

@@ -11,13 +11,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from asahi_kernel.identity import first_id
+from asahi_kernel.vault import Unsealable
 from asahi_semantic.entries import Entries, Entry, Record, row_of
-from asahi_semantic.sealing import seal, unseal
+from asahi_semantic.sealing import key_of, seal, unseal
 
 if TYPE_CHECKING:
     from asahi_kernel import Match
+    from asahi_kernel.keyring import Keyring
     from asahi_kernel.tiers import CacheRow
-    from asahi_kernel.vault import Vault
+    from asahi_kernel.vault import Sealer
     from asahi_kernel.vector_stores import SharedStore
     from asahi_semantic.keeping import Keeper
     from asahi_semantic.parts import Parts, Place
@@ -44,7 +46,7 @@ class SharedStock:
         store: SharedStore,
         parts: Parts,
         keeper: Keeper,
-        vault: Vault,
+        keyring: Keyring,
         clock: Callable[[], float],
         *,
         life_s: float,
@@ -52,7 +54,7 @@ class SharedStock:
         bound: Callable[[str], float],
         detach: Detach | None = None,
     ) -> None:
-        self._store, self._parts, self._keeper, self._vault, self._clock = store, parts, keeper, vault, clock
+        self._store, self._parts, self._keeper, self._keyring, self._clock = store, parts, keeper, keyring, clock
         self._life_s, self._most, self._bound, self._detach = life_s, most, bound, detach
         self._entries = Entries(_CACHED)
         self._records: OrderedDict[tuple[str, str], Record] = OrderedDict()
@@ -66,7 +68,7 @@ class SharedStock:
     async def near(self, org: str, place: Place, limit: int) -> Sequence[tuple[Entry, float]]:
         self._touched.setdefault(org, set())
         found = await self._parts.nearest(place, limit)
-        entries = ((self._opened(org, match), match.score) for match in found)
+        entries = [(await self._opened(org, match), match.score) for match in found]
         return [(entry, score) for entry, score in entries if entry is not None]
 
     def has(self, entry: Entry) -> bool:
@@ -84,8 +86,9 @@ class SharedStock:
         self._touched.setdefault(entry.org, set()).add(entry.entry_id)
 
     async def keep(self, entry: Entry, place: Place) -> None:
-        payload = seal(self._vault, entry)
-        if len(payload) > _LARGEST:
+        key = await key_of(self._keyring, entry)
+        payload = b"" if key is None else seal(key, entry)
+        if not 0 < len(payload) <= _LARGEST:
             return
         self._entries.add(entry)
         work = self._parts.upsert(place, entry.entry_id, payload)
@@ -131,7 +134,7 @@ class SharedStock:
     async def sweep(self, org: str) -> int:
         gone = 0
         async for page in self._pages(org, None):
-            opened = [(key, self._unsealed(org, key, payload)) for key, payload in page]
+            opened = [(key, await self._shown(org, key, payload)) for key, payload in page]
             if dead := [key for key, entry in opened if entry is None or entry.expires <= self._clock()]:
                 gone += await self._store.delete(self._parts.namespace(org), dead)
         return gone
@@ -142,7 +145,7 @@ class SharedStock:
     async def rows(self, org: str, before: str | None) -> AsyncIterator[CacheRow]:
         async for page in self._pages(org, before):
             for key, payload in page:
-                entry = self._unsealed(org, key, payload)
+                entry = await self._shown(org, key, payload)
                 if entry is not None and self.has(entry):
                     yield row_of(entry, self._entries.hits(entry))
 
@@ -166,18 +169,27 @@ class SharedStock:
             before = page[-1][0]
             await asyncio.sleep(0)
 
-    def _opened(self, org: str, match: Match) -> Entry | None:
+    async def _opened(self, org: str, match: Match) -> Entry | None:
         if (org, match.key) in self._forgotten:
             return None
         known = self._entries.find(org, match.key)
-        if known is None and (known := self._unsealed(org, match.key, match.payload)) is not None:
-            self._entries.add(known)
+        if known is None and (key := await self._keyring.opening_soon(org, match.payload)) is not None:
+            known = self._unsealed(key, org, match.key, match.payload)
+            if known is not None:
+                self._entries.add(known)
         return known
 
-    def _unsealed(self, org: str, key: str, payload: bytes) -> Entry | None:
+    async def _shown(self, org: str, key: str, payload: bytes) -> Entry | None:
+        """Raises `Unavailable` while the entry's key cannot be looked up: that is no reason to leave it out."""
+        try:
+            return self._unsealed(await self._keyring.opening(org, payload), org, key, payload)
+        except Unsealable:
+            return None
+
+    def _unsealed(self, sealer: Sealer, org: str, key: str, payload: bytes) -> Entry | None:
         """None for what another org, another key or another version has sealed."""
         try:
-            return unseal(self._vault, org, key, payload, partial(self.record, org))
+            return unseal(sealer, org, key, payload, partial(self.record, org))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is no entry of this org
             self._parts.note("entry")
             log.warning("an entry of the shared store cannot be opened (%s)", type(error).__name__)

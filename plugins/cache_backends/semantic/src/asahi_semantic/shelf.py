@@ -130,18 +130,37 @@ class Shelf:
         self._late, self.unkept = set(), 0
         return self._index, self._keys[: self._indexed]
 
-    def settle(self) -> None:
-        """Let the index take in what changed while it was not to be touched."""
-        late, self._late = self._late or set(), None
-        for row in late:
-            self._changed(row, known=True)
+    def settle(self, most: int | None = None) -> None:
+        """Let the index take in what changed while it was not to be touched: `most` of it, or all."""
+        late = self._late or set()
+        for _ in range(min(len(late), most or len(late))):
+            self._bring(late.pop(), known=True)
+        if not late:
+            self._late = None
+
+    @property
+    def behind(self) -> bool:
+        """Whether `advance` has something to do."""
+        enough = self.indexed_from is not None and len(self._rows) > self.indexed_from
+        return self._late is not None or (enough and self._indexed < len(self._keys))
+
+    def advance(self) -> None:
+        """Let the index take in a part of what it has not, where nobody waits."""
+        if self._late is not None:
+            self.settle(_MANY)
+        else:
+            self.catch_up(_MANY)
 
     def _changed(self, row: int, *, known: bool) -> None:
         if row >= self._indexed or self._index is None:
             return
         if self._late is not None:
             self._late.add(row)
-            return
+        else:
+            self._bring(row, known=known)
+
+    def _bring(self, row: int, *, known: bool) -> None:
+        assert self._index is not None
         self.unkept += 1
         if known:
             self._index.remove(row)

@@ -26,6 +26,7 @@ class Index(Protocol):
 
     @property
     def ndim(self) -> int: ...
+    def __len__(self) -> int: ...
     def add(self, keys: Any, vectors: Any, *, threads: int) -> Any: ...
     def search(self, vectors: Any, count: int, *, threads: int) -> Any: ...
     def remove(self, keys: Any) -> Any: ...
@@ -69,7 +70,8 @@ class Sidecar:
             index.load(str(self._index))
         except (OSError, RuntimeError):
             return None
-        return index if index.ndim == kept.dimensions else None
+        whole = len(index) == sum(key is not None for key in kept.keys)
+        return index if whole and index.ndim == kept.dimensions else None
 
     def write(self, index: Index, dimensions: int, at: Point, keys: Sequence[str | None]) -> None:
         """Keep it, whole or not at all. Nobody may change the index meanwhile; searching goes on."""

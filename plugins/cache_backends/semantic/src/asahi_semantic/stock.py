@@ -82,8 +82,9 @@ class OwnStock:
         self._entries.used(entry, self._clock())
 
     async def keep(self, entry: Entry, place: Place) -> None:
+        body = await self._keeper.sealed(entry)
         gone = self._entries.add(entry)
-        self._keeper.add(entry)
+        self._keeper.add(entry, body)
         work = self._parts.upsert(place, entry.entry_id, entry.org.encode())
         if self._parts.here or self._detach is None:
             await work

@@ -66,8 +66,8 @@ class NumpyStore:
                 for number, _ in enumerate(self._replayed(namespace, log, kept), 1):
                     if number % _SLICE == 0:
                         await asyncio.sleep(0)
-                if (shelf := self._shelves.get(namespace)) is not None:
-                    await asyncio.to_thread(_finish, shelf)
+                while (shelf := self._shelves.get(namespace)) is not None and shelf.behind:
+                    await asyncio.to_thread(shelf.advance)
             self._reading = ""
 
     async def upsert(self, namespace: str, key: str, vector: Vector, payload: bytes) -> None:
@@ -142,7 +142,7 @@ class NumpyStore:
     def close(self) -> None:
         """Keeps each index that would take long to make again."""
         for namespace, log in self._logs.items():
-            shelf = self._shelves.get(namespace)
+            shelf = self._shelves.get(namespace) if namespace != self._reading else None
             if shelf is not None and shelf.unkept >= _FEW and (held := shelf.hold()) is not None:
                 _write(log, shelf.dimensions, log.at, *held)
             log.close()
@@ -228,11 +228,6 @@ class NumpyStore:
             return bool(record.vector) and shelf is not None and record.key in shelf
 
         return alive
-
-
-def _finish(shelf: Shelf) -> None:
-    shelf.settle()
-    shelf.catch_up()
 
 
 def _write(log: Log, dimensions: int, at: Point, index: Index, keys: Sequence[str | None]) -> None:

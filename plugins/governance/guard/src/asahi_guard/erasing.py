@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -130,7 +131,8 @@ class _Worker:
     def __init__(self, gateway: Gateway, storage: Governing) -> None:
         self._gateway = gateway
         self._storage = storage
-        self._seen: set[str] = set()
+        self._shared: dict[str, float] = {}
+        self._looked_at = time.monotonic()
 
     async def work(self) -> None:
         """Until cancelled. What fails is tried again."""
@@ -149,7 +151,12 @@ class _Worker:
                 log.warning("erasing failed (%s); it is tried again", type(error).__name__)
 
     async def _look(self) -> None:
+        """An erasure that another worker carries out asks its share of each of its passes. Who could not look for as
+        long as a pass waits may have missed one, and forgets every key."""
         kept = self._storage.repositories
+        now = time.monotonic()
+        if now - self._looked_at > SETTLE_S:
+            self._gateway.keyring.forget()
         for org in await kept.subjects.condemned():
             if not [each for each in await kept.erasures.of_org(org, whole_org=True) if each.state != "done"]:
                 operator = self._gateway.settings.governance.operator_org
@@ -157,14 +164,13 @@ class _Worker:
         for erasure in await kept.erasures.in_state("running"):
             dead = erasure.started_at is None or clock.now() - erasure.started_at > _DEAD
             if dead:
-                self._seen.add(erasure.erasure_id)
                 await carry_out(self._gateway, erasure)
-            elif erasure.erasure_id not in self._seen:
-                self._seen.add(erasure.erasure_id)
+            elif now - self._shared.get(erasure.erasure_id, -SETTLE_S) >= SETTLE_S:
+                self._shared[erasure.erasure_id] = now
                 await _share(self._gateway, erasure.org_id)
         for erasure in await kept.erasures.in_state("queued"):
-            self._seen.add(erasure.erasure_id)
             await carry_out(self._gateway, erasure)
+        self._looked_at = now
 
 
 async def _pass(gateway: Gateway, org: str, user: str | None) -> dict[str, int]:
@@ -188,9 +194,11 @@ async def _pass(gateway: Gateway, org: str, user: str | None) -> dict[str, int]:
 
 
 async def _share(gateway: Gateway, org: str) -> int:
-    """What this process holds itself: its caches, what it knows of the org, words that wait to be stored, its journal.
-    How many entries went."""
+    """What this process holds itself: the org's keys, its caches, what it knows of the org, words that wait, its
+    journal. How many entries went. The keys go first, so that nothing is kept under a destroyed one after the caches
+    are cleared."""
     gone = 0
+    gateway.keyring.forget(org)
     try:
         gone = sum((await clearing.clear(gateway, org)).values())
     except Unavailable:

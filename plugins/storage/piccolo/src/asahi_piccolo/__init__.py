@@ -35,5 +35,5 @@ async def open_storage(config: StorageConfig, gateway: Gateway) -> AsyncIterator
     """Piccolo and the drivers are imported here, not before."""
     from asahi_piccolo.storage import open_storage as open_database
 
-    async with open_database(config, gateway.vault) as storage:
+    async with open_database(config, gateway.vault, gateway.faults) as storage:
         yield storage

@@ -59,8 +59,9 @@ class Database(Protocol):
     async def ping(self) -> None:
         """Raises `Unavailable` unless the database answers and takes writes."""
 
-    async def scrub(self) -> None:
-        """Have the file forget what was deleted, as far as the engine can."""
+    async def scrub(self, afresh: Statement | None = None) -> bool:
+        """Have the files forget what was deleted, as far as the engine can; `afresh` is what a server is told to write
+        anew for it. False where that was not possible now."""
 
     async def close(self) -> None: ...
 

@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from asahi_kernel.keyring import Erased
 from asahi_kernel.ledger import Book
 from asahi_kernel.money import Prices
 from asahi_kernel.records import Claim, DeadLetter, Kept
+from asahi_kernel.repositories.subjects import subject_of
 from asahi_kernel.rollups import KEPT
 from asahi_piccolo.coarse import beside
 from asahi_piccolo.database import BOOKS, Database, Row, Statement
+
+if TYPE_CHECKING:
+    from asahi_kernel.keyring import Keyring
+    from asahi_kernel.vault import Sealer
 
 _DAY = timedelta(days=1)
 _CHUNK = 5_000
@@ -78,13 +84,6 @@ _RELEASE = Statement(
 _EXPIRED = Statement("DELETE FROM idempotency_keys WHERE expires_at <= $1")
 
 _prices = msgspec.json.Decoder(dict[str, Prices]).decode
-
-
-class Sealer(Protocol):
-    """What encrypts the columns that must not lie open; see `asahi_kernel.vault`."""
-
-    def seal(self, org: str, table: str, column: str, row: str, value: bytes) -> bytes: ...
-    def unseal(self, org: str, table: str, column: str, row: str, blob: bytes) -> bytes: ...
 
 
 class StoredPrices:
@@ -160,11 +159,11 @@ class StoredRetention:
 
 
 class StoredIdempotency:
-    """Claims are rows, so that they hold over all workers. Bodies are sealed."""
+    """Claims are rows, so that they hold over all workers. Bodies are sealed under the key of who asked."""
 
-    def __init__(self, database: Database, sealer: Sealer, clock: Callable[[], datetime] | None = None) -> None:
+    def __init__(self, database: Database, keyring: Keyring, clock: Callable[[], datetime] | None = None) -> None:
         self._database = database
-        self._sealer = sealer
+        self._keyring = keyring
         self._clock = clock or (lambda: datetime.now(UTC))
 
     async def claim(self, claim: Claim) -> Kept | None:
@@ -174,15 +173,23 @@ class StoredIdempotency:
             now = self._clock()
             async with self._database.transaction() as session:
                 given = (claim.fingerprint.hex(), b"", claim.request_id, now + timedelta(seconds=claim.lease_s), now)
-                if await session.run(_CLAIM, *name, *given):
-                    return None
-                rows = await session.fetch(_KEPT, *name)
-            if rows:
-                return self._kept(claim, rows[0])
+                claimed = await session.run(_CLAIM, *name, *given)
+                rows = () if claimed else await session.fetch(_KEPT, *name)
+            if claimed:
+                self._keyring.expect(claim.org_id, subject_of(claim.org_id, claim.user))
+                return None
+            if not rows:
+                continue
+            try:
+                return await self._kept(claim, rows[0])
+            except Erased:
+                async with self._database.transaction() as session:
+                    await session.run(_RELEASE, *name, rows[0]["request_id"])
 
     async def keep(self, claim: Claim, kept: Kept) -> None:
         """Keep the answer under its claim."""
-        body = self._sealer.seal(claim.org_id, "idempotency_keys", "body", claim.request_id, kept.body)
+        key = await self._keyring.sealing(claim.org_id, subject_of(claim.org_id, claim.user))
+        body = key.seal(claim.org_id, "idempotency_keys", "body", claim.request_id, kept.body)
         headers = json.dumps([[name.decode("latin-1"), value.decode("latin-1")] for name, value in kept.headers])
         async with self._database.transaction() as session:
             name = (claim.org_id, claim.route, claim.key, kept.fingerprint.hex())
@@ -193,11 +200,13 @@ class StoredIdempotency:
         async with self._database.transaction() as session:
             await session.run(_RELEASE, claim.org_id, claim.route, claim.key, claim.request_id)
 
-    def _kept(self, claim: Claim, row: Row) -> Kept:
+    async def _kept(self, claim: Claim, row: Row) -> Kept:
         fingerprint = bytes.fromhex(row["fingerprint"])
         if row["state"] == "running":
             return Kept(fingerprint=fingerprint)
-        body = self._sealer.unseal(claim.org_id, "idempotency_keys", "body", row["request_id"], bytes(row["body"]))
+        sealed = bytes(row["body"])
+        key = await self._keyring.opening(claim.org_id, sealed)
+        body = key.unseal(claim.org_id, "idempotency_keys", "body", row["request_id"], sealed)
         pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in json.loads(row["headers"])]
         return Kept(fingerprint=fingerprint, status=row["status"], headers=tuple(pairs), body=body)
 

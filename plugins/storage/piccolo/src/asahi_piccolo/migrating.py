@@ -140,6 +140,8 @@ async def _state(migrations: Sequence[ModuleType]) -> State:
 
 
 async def _run(engine: Engine[Any], module: ModuleType, *, backwards: bool = False) -> None:
+    for statement in getattr(module, "DROPS", ()) if backwards else ():
+        await Migration.raw(statement)
     with redirect_stdout(io.StringIO()):  # Piccolo tells every step to the terminal
         await _manager(module).run(backwards=backwards)
     if not backwards:

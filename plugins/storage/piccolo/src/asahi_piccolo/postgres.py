@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from asahi_kernel.errors import AsahiError
 from asahi_piccolo.database import Gate, Lock, Row, Statement, Value, unavailable
 from asahi_piccolo.failures import postgres_failures
 
 if TYPE_CHECKING:
     from asyncpg import Connection, Pool
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 #: The server ends a statement by itself; a frozen one cannot, so we wait a little longer and then hang up.
 _GRACE_S = 1.0
 #: After a failed connection others are not tried for so long: a dead database costs each caller nothing.
 _REST_S = 0.3
 _IDLE_S = 300.0
+#: Given up when the connection goes back to the pool.
+_LOCK_TIMEOUT = "SET lock_timeout = 500"
 
 
 class Postgres:
@@ -64,9 +69,21 @@ class Postgres:
     async def ping(self) -> None:
         await self.fetch(Statement("SELECT 1"))
 
-    async def scrub(self) -> None:
+    async def scrub(self, afresh: Statement | None = None) -> bool:
         """Rows that were deleted are taken out of the files by the server's own VACUUM; their bytes are written over
-        as it needs the room, and at once by VACUUM FULL."""
+        as it needs the room, and at once where a table is written anew. Who reads the table for long, such as a backup,
+        is not waited for: everybody else would wait behind us."""
+        if afresh is None:
+            return True
+        try:
+            async with self._connection() as connection:
+                with postgres_failures():
+                    await self._bounded(connection, connection.execute(_LOCK_TIMEOUT))
+                    await self._bounded(connection, connection.execute(afresh.postgres))
+        except AsahiError:
+            log.warning("%s was not possible now: what an erasure removed may still lie in the files", afresh.postgres)
+            return False
+        return True
 
     async def close(self) -> None:
         if self._pool is not None:

@@ -42,6 +42,8 @@ _LEFT = Statement(
         + (SELECT COUNT(*) FROM idempotency_keys WHERE org_id = $1)
         + (SELECT COUNT(*) FROM usage_rollups WHERE org_id = $1 AND user_id <> '') AS count"""
 )
+_LAST_DESTROYED = Statement("SELECT MAX(erased_at) AS last FROM data_keys")
+_KEYS_AFRESH = Statement("VACUUM FULL data_keys")
 
 _decision = msgspec.json.Decoder(Decision).decode
 
@@ -51,6 +53,7 @@ class StoredPurge:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._scrubbed: object = None
 
     async def user(self, org: str, user: str) -> Mapping[str, int]:
         """Events stay without a name, client's id and tags; sums are added to those that name nobody."""
@@ -85,8 +88,11 @@ class StoredPurge:
         return int(rows[0]["count"])
 
     async def scrub(self) -> None:
-        """See the engine's."""
-        await self._database.scrub()
+        """See the engine's. A destroyed key would open what it sealed as long as its old row lies about."""
+        rows = await self._database.fetch(_LAST_DESTROYED)
+        last = rows[0]["last"]
+        if await self._database.scrub(_KEYS_AFRESH if last != self._scrubbed else None):
+            self._scrubbed = last
 
 
 def _ids(rows: Sequence[Row]) -> list[str]:

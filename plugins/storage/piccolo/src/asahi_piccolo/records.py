@@ -7,16 +7,22 @@ import types
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Generic, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Struct
 
 from asahi_kernel.errors import Unstorable
+from asahi_kernel.keyring import Erased
 from asahi_kernel.repositories.records import EVERY, Shape, Where
+from asahi_kernel.repositories.subjects import owner_of
+from asahi_kernel.repositories.work import DataKeys
 from asahi_piccolo.database import Database, Row, Session, Statement, Value
 from asahi_piccolo.eventrows import moment
-from asahi_piccolo.keeping import Sealer
+
+if TYPE_CHECKING:
+    from asahi_kernel.keyring import Keyring
+    from asahi_kernel.vault import Sealer
 
 T = TypeVar("T", bound=Struct)
 
@@ -51,47 +57,52 @@ class Alone:
 
 
 class StoredRows:
-    """The records of any shape, over one runner."""
+    """The records of any shape, over one runner; those without sealed fields need no keyring. In a session keys are
+    looked up, and made, in its transaction."""
 
-    def __init__(self, runner: Runner | Session, sealer: Sealer) -> None:
+    def __init__(self, runner: Runner | Session, keyring: Keyring | None = None, *, session: bool = False) -> None:
         self._runner = runner
-        self._sealer = sealer
+        self._keyring = keyring
+        self._within = DataKeys(StoredRows(runner)) if session else None
 
     def of(self, shape: Shape[T]) -> StoredRecords[T]:
         """The records of a shape."""
-        return StoredRecords(shape, self._runner, self._sealer)
+        return StoredRecords(shape, self._runner, self._keyring, self._within)
 
 
 class StoredRecords(Generic[T]):
-    """Rows of one table; see `asahi_kernel.repositories.records`."""
+    """Rows of one table; see `asahi_kernel.repositories.records`. What is empty needs no sealing."""
 
-    def __init__(self, shape: Shape[T], runner: Runner | Session, sealer: Sealer) -> None:
+    def __init__(
+        self, shape: Shape[T], runner: Runner | Session, keyring: Keyring | None, within: DataKeys | None
+    ) -> None:
         self._shape = shape
         self._runner = runner
-        self._sealer = sealer
+        self._keyring = keyring
+        self._within = within
         self._fields = _fields(shape.record)
         self._documents = _documents(shape.record)
 
     async def add(self, record: T) -> bool:
         """Whether it is new."""
-        return await self._runner.run(_adding(self._shape, replacing=False), *self._row(record)) > 0
+        return await self._runner.run(_adding(self._shape, replacing=False), *await self._row(record)) > 0
 
     async def add_all(self, records: Sequence[T]) -> None:
         """All or none."""
-        rows = [self._row(record) for record in records]
+        rows = [await self._row(record) for record in records]
         if rows:
             await self._runner.load(self._shape.table, [self._column(name) for name in self._fields], rows)
 
     async def put(self, record: T) -> None:
         """Add or replace."""
-        if not await self._runner.run(_adding(self._shape, replacing=True), *self._row(record)):
+        if not await self._runner.run(_adding(self._shape, replacing=True), *await self._row(record)):
             raise Unstorable(f"a record of {self._shape.table} is another's")
 
     async def change(self, org: str, where: Where, to: Where) -> int:
         """Set fields."""
         given = {"org_id": org, **where}
-        row = self._place(given) if self._shape.sealed & set(to) else ""
-        values = [self._encoded(org, row, name, value) for name, value in to.items()]
+        sealed = await self._sealed(given, to)
+        values = [self._encoded(name, value) for name, value in {**to, **sealed}.items()]
         sets = ", ".join(f"{self._quoted(name)} = ${number}" for number, name in enumerate(to, 1))
         condition, bound = self._where(given, len(values))
         statement = joined("UPDATE", self._shape.table, "SET", sets, condition)
@@ -128,18 +139,18 @@ class StoredRecords(Generic[T]):
         bound.append(limit)
         ending = f"ORDER BY {order} {way}, id {way} LIMIT ${len(bound)}"
         statement = joined("SELECT * FROM", self._shape.table, condition, ending)
-        return [self._record(row) for row in await self._runner.fetch(statement, *bound)]
+        return [await self._record(row) for row in await self._runner.fetch(statement, *bound)]
 
     async def anywhere(self, where: Where, *, limit: int = 1) -> Sequence[T]:
         """In any org."""
         condition, bound = self._where(where)
         statement = joined("SELECT * FROM", self._shape.table, condition, f"ORDER BY id LIMIT ${len(bound) + 1}")
-        return [self._record(row) for row in await self._runner.fetch(statement, *bound, limit)]
+        return [await self._record(row) for row in await self._runner.fetch(statement, *bound, limit)]
 
     async def walk(self, after: int = 0, limit: int = 100) -> Sequence[tuple[int, T]]:
         """In the order of their numbers."""
         statement = joined("SELECT * FROM", self._shape.table, "WHERE id > $1 ORDER BY id LIMIT $2")
-        return [(row["id"], self._record(row)) for row in await self._runner.fetch(statement, after, limit)]
+        return [(row["id"], await self._record(row)) for row in await self._runner.fetch(statement, after, limit)]
 
     async def expire(self, field: str, moment: datetime) -> int:
         """In every org."""
@@ -164,29 +175,50 @@ class StoredRecords(Generic[T]):
             raise KeyError(name)
         return f'"{self._column(name)}"'
 
-    def _row(self, record: T) -> list[Value]:
+    async def _row(self, record: T) -> list[Value]:
         values = msgspec.structs.asdict(record)
-        place = self._place(values) if self._shape.sealed else ""
-        return [self._encoded(values["org_id"], place, name, values[name]) for name in self._fields]
+        values |= await self._sealed(values, values)
+        return [self._encoded(name, values[name]) for name in self._fields]
 
-    def _encoded(self, org: str, row: str, name: str, value: Value) -> Value:
-        if value is None:
-            return None
-        if name in self._shape.sealed:
-            return self._sealer.seal(org, self._shape.table, name, row, value)
-        return msgspec.json.encode(value).decode() if self._fields[name] == "json" else value
+    def _encoded(self, name: str, value: Value) -> Value:
+        plain = value is None or self._fields[name] != "json"
+        return value if plain else msgspec.json.encode(value).decode()
 
-    def _record(self, row: Row) -> T:
+    async def _sealed(self, whose: Where, values: Where) -> dict[str, bytes]:
+        """Those of the values that are to be sealed, sealed."""
+        filled = [name for name in self._shape.sealed if values.get(name)]
+        if not filled:
+            return {}
+        org, place, subject = whose["org_id"], self._place(whose), owner_of(self._shape, whose)
+        assert self._keyring is not None
+        sealer: Sealer = self._keyring.vault
+        if subject is not None:
+            sealer = await self._keyring.sealing(org, subject, self._within)
+        return {name: sealer.seal(org, self._shape.table, name, place, values[name]) for name in filled}
+
+    async def _unsealed(self, row: Row) -> dict[str, Any]:
+        """What lies sealed, opened; what an erasure left as if it had never been set."""
         values: dict[str, Any] = {}
-        place = self._place(row) if self._shape.sealed else ""
-        for name, kind in self._fields.items():
-            value = row[self._column(name)]
-            if value is None:
-                values[name] = None
-            elif name in self._shape.sealed:
-                values[name] = self._sealer.unseal(row["org_id"], self._shape.table, name, place, bytes(value))
+        for name in self._shape.sealed:
+            blob = bytes(row[name] or b"")
+            if not blob:
+                values[name] = row[name] if row[name] is None else b""
+                continue
+            assert self._keyring is not None
+            try:
+                sealer = await self._keyring.opening(row["org_id"], blob, self._within)
+            except Erased:
+                values[name] = _default(self._shape.record, name)
             else:
-                values[name] = _DECODERS.get(kind, _same)(value)
+                values[name] = sealer.unseal(row["org_id"], self._shape.table, name, self._place(row), blob)
+        return values
+
+    async def _record(self, row: Row) -> T:
+        values: dict[str, Any] = await self._unsealed(row) if self._shape.sealed else {}
+        for name, kind in self._fields.items():
+            if name not in values:
+                value = row[self._column(name)]
+                values[name] = None if value is None else _DECODERS.get(kind, _same)(value)
         for name, decode in self._documents.items():
             if values[name] is not None:
                 values[name] = decode(values[name])
@@ -214,6 +246,10 @@ def _fields(record: Any) -> dict[str, str]:
 def _documents(record: Any) -> dict[str, Callable[[Any], Any]]:
     hints = get_type_hints(record)
     return {name: msgspec.json.Decoder(hints[name]).decode for name, kind in _fields(record).items() if kind == "json"}
+
+
+def _default(record: Any, name: str) -> Any:
+    return next(field.default for field in msgspec.structs.fields(record) if field.name == name)
 
 
 def _kind(hint: Any) -> str:

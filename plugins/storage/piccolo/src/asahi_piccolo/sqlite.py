@@ -79,13 +79,13 @@ class Sqlite:
             await self._writer.do(_touch if self._doubtful else _probe, None)
             self._doubtful = False
 
-    async def scrub(self) -> None:
+    async def scrub(self, afresh: Statement | None = None) -> bool:
         """Deleted cells are overwritten as they go; the log of changes still holds them until it is emptied, for which
         no reader may be under way."""
         for _ in range(_TRIES):
             async with self._turn():
                 if not await self._writer.do(_truncate, None):
-                    return
+                    return True
             await asyncio.sleep(_PAUSE_S)
         raise unavailable("the database's log of changes is in use")
 

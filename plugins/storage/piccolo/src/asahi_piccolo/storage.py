@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from asahi_kernel import ConfigError
+from asahi_kernel.keyring import Keyring
 from asahi_kernel.repositories import Repositories
+from asahi_kernel.repositories.work import DataKeys
+from asahi_kernel.vault import Vault
 from asahi_piccolo import migrating
 from asahi_piccolo.books import StoredBooks
 from asahi_piccolo.budgets import StoredBudgets
@@ -16,7 +20,7 @@ from asahi_piccolo.config import PostgresConfig, SqliteConfig, StorageConfig, ch
 from asahi_piccolo.database import AUDIT, Database, Gate
 from asahi_piccolo.engines import engine_for
 from asahi_piccolo.events import StoredDecisions, StoredEvents
-from asahi_piccolo.keeping import Sealer, StoredDeadLetters, StoredIdempotency, StoredPrices, StoredRetention
+from asahi_piccolo.keeping import StoredDeadLetters, StoredIdempotency, StoredPrices, StoredRetention
 from asahi_piccolo.ledger import StoredLedger
 from asahi_piccolo.purging import StoredPurge
 from asahi_piccolo.records import Alone, StoredRows
@@ -32,31 +36,31 @@ _PATIENCE_S = 10.0
 
 
 class PiccoloStorage:
-    """Every repository of one database."""
+    """Every repository of one database, and the keys of its subjects."""
 
-    def __init__(self, name: str, database: Database, sealer: Sealer) -> None:
+    def __init__(self, name: str, database: Database, vault: Vault, faults: Counter[str] | None = None) -> None:
         self.name = name
         self._database = database
+        self.keyring = Keyring(vault, DataKeys(StoredRows(Alone(database))), faults)
         self.books = StoredBooks(database)
         self.events = StoredEvents(database)
         self.decisions = StoredDecisions(database)
         self.rollups = StoredRollups(database)
         self.ledger = StoredLedger(database)
         self.prices = StoredPrices(database)
-        self.dead_letters = StoredDeadLetters(database, sealer)
+        self.dead_letters = StoredDeadLetters(database, vault)
         self.retention = StoredRetention(database)
-        self.idempotency = StoredIdempotency(database, sealer)
-        self.repositories = Repositories(StoredRows(Alone(database), sealer))
+        self.idempotency = StoredIdempotency(database, self.keyring)
+        self.repositories = Repositories(StoredRows(Alone(database), self.keyring))
         self.budgets = StoredBudgets(database)
         self.purge = StoredPurge(database)
-        self.seals = StoredSeals(database, sealer)
-        self._sealer = sealer
+        self.seals = StoredSeals(database, self.keyring)
 
     @asynccontextmanager
     async def together(self) -> AsyncIterator[Repositories]:
         """One transaction. Blocks take turns, so that an audit chain never forks."""
         async with self._database.transaction(AUDIT) as session:
-            yield Repositories(StoredRows(session, self._sealer))
+            yield Repositories(StoredRows(session, self.keyring, session=True))
 
     async def ping(self) -> None:
         """Raises `Unavailable` unless the database answers, takes writes, and has the right schema."""
@@ -64,7 +68,9 @@ class PiccoloStorage:
 
 
 @asynccontextmanager
-async def open_storage(config: StorageConfig, sealer: Sealer) -> AsyncIterator[PiccoloStorage]:
+async def open_storage(
+    config: StorageConfig, vault: Vault, faults: Counter[str] | None = None
+) -> AsyncIterator[PiccoloStorage]:
     """A database that is down does not stop the start: the storage says `Unavailable` until it is there, brings the
     schema up to date then, and needs no restart."""
     gate = Gate()
@@ -75,7 +81,8 @@ async def open_storage(config: StorageConfig, sealer: Sealer) -> AsyncIterator[P
             gate.open()
         else:
             preparing = await _begun(config, gate)
-        yield PiccoloStorage("postgres" if isinstance(config, PostgresConfig) else "sqlite", database, sealer)
+        name = "postgres" if isinstance(config, PostgresConfig) else "sqlite"
+        yield PiccoloStorage(name, database, vault, faults)
     finally:
         if preparing is not None:
             preparing.cancel()
