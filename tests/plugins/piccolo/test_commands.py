@@ -31,14 +31,14 @@ def db(folder: Path, storage: Any, *arguments: str, **environment: str) -> subpr
 def test_a_file_goes_up_down_and_up(tmp_path: Path) -> None:
     before = db(tmp_path, "sqlite", "status", "--json")
     assert before.returncode == 1
-    assert json.loads(before.stdout)["pending"] == ["0001", "0002", "0003", "0004", "0005"]
+    assert json.loads(before.stdout)["pending"] == ["0001", "0002", "0003", "0004", "0005", "0006"]
     assert not (tmp_path / "data/asahi.db").exists()
     assert json.loads(db(tmp_path, "sqlite", "upgrade", "--json").stdout) == {
-        "ran": ["0001", "0002", "0003", "0004", "0005"]
+        "ran": ["0001", "0002", "0003", "0004", "0005", "0006"]
     }
-    assert json.loads(db(tmp_path, "sqlite", "downgrade", "-1", "--yes", "--json").stdout) == {"undone": ["0005"]}
-    assert "0005" in db(tmp_path, "sqlite", "status").stdout
-    assert json.loads(db(tmp_path, "sqlite", "upgrade", "--json").stdout) == {"ran": ["0005"]}
+    assert json.loads(db(tmp_path, "sqlite", "downgrade", "-1", "--yes", "--json").stdout) == {"undone": ["0006"]}
+    assert "0006" in db(tmp_path, "sqlite", "status").stdout
+    assert json.loads(db(tmp_path, "sqlite", "upgrade", "--json").stdout) == {"ran": ["0006"]}
     assert db(tmp_path, "sqlite", "upgrade").stdout == "the schema is up to date\n"
     assert db(tmp_path, "sqlite", "status").returncode == 0
 
@@ -48,7 +48,7 @@ def test_postgres_is_chosen_at_run_time(tmp_path: Path, fresh_database_url: str)
     assert "BIGSERIAL" in dry.stdout
     assert json.loads(db(tmp_path, "postgres", "status", "--json", DATABASE_URL=fresh_database_url).stdout)["pending"]
     table = {"type": "postgres", "url": fresh_database_url}
-    assert db(tmp_path, table, "upgrade").stdout == "ran: 0001, 0002, 0003, 0004, 0005\n"
+    assert db(tmp_path, table, "upgrade").stdout == "ran: 0001, 0002, 0003, 0004, 0005, 0006\n"
     assert db(tmp_path, table, "upgrade", "--dry-run").stdout.startswith("-- nothing to do")
 
 

@@ -35,10 +35,11 @@ def register_reports() -> Iterable[Report]:
 
 @hookimpl
 def register_routes(gateway: Gateway) -> Iterable[ControllerRouterHandler]:
-    """Acknowledging an anomaly."""
+    """Acknowledging an anomaly, and rules of an org's own."""
     from asahi_analytics.acknowledging import alert_routes
+    from asahi_analytics.rule_routes import rule_routes
 
-    return alert_routes(gateway)
+    return [*alert_routes(gateway), *rule_routes(gateway)]
 
 
 @hookimpl

@@ -8,6 +8,20 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from asahi_piccolo.migrations import m0001_books, m0002_governance, m0003_operations, m0004_erasures, m0005_coarse
+from asahi_piccolo.migrations import (
+    m0001_books,
+    m0002_governance,
+    m0003_operations,
+    m0004_erasures,
+    m0005_coarse,
+    m0006_alert_rules,
+)
 
-ALL: tuple[ModuleType, ...] = (m0001_books, m0002_governance, m0003_operations, m0004_erasures, m0005_coarse)
+ALL: tuple[ModuleType, ...] = (
+    m0001_books,
+    m0002_governance,
+    m0003_operations,
+    m0004_erasures,
+    m0005_coarse,
+    m0006_alert_rules,
+)
