@@ -66,6 +66,7 @@ ROWS: dict[tuple[str, str], Row] = {
     ("GET", "/governance/compliance/report"): Row("view_audit_log"),
     ("GET", "/governance/compliance/{org:str}"): Row("view_audit_log", foreign="org"),
     ("POST", "/governance/compliance/{org:str}"): Row("manage_policy", foreign="org"),
+    ("POST", "/alerts/channels/test"): Row("manage_policy"),
     ("GET", "/alerts/count"): Row("view_metrics"),
     ("GET", "/alerts/rules"): Row("view_metrics"),
     ("POST", "/alerts/rules"): Row("manage_policy"),

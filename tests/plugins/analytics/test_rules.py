@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
 from tests.plugins.analytics import kit
 
-from asahi_analytics.judging import ends_of, fired, holds, judge, limits_of, pace_of, rows_of
+from asahi_analytics.judging import ends_of, fired, holds, judge, limits_of, pace_of
 from asahi_analytics.measures import METRICS, Reading
 from asahi_analytics.rehearsing import rehearse
 from asahi_analytics.ruling import RuleWatch, metric_of
+from asahi_analytics.scoping import Reads
 from asahi_analytics.sliding import back, slide
 from asahi_analytics.telling import Teller
 from asahi_kernel.builtins.memory_storage import MemoryStorage
@@ -125,6 +127,34 @@ class TestOneAlert:
         await storage.repositories.alert_rules.remove("here", mine.rule_id)
         await one._raise(msgspec.structs.replace(mine, version=2), judged[-1], NOW)
         assert await storage.repositories.alerts.of_org("here") == []
+
+    async def test_rules_that_look_at_the_same_read_it_once(self, storage):
+        """And each comes to what it comes to alone."""
+        dice = random.Random(7)
+        await filled(
+            *(requests(3, dice.random() * 400, latency_ms=dice.random() * 900) for _ in range(40)), storage=storage
+        )
+        metrics = ("requests", "p95_latency", "cost", "tokens", "error_rate")
+        mine = [rule(metric=metric, threshold=0.5, window_min=window) for metric in metrics for window in (60, 5, 300)]
+        for each in mine:
+            await storage.repositories.alert_rules.add(each)
+        one, reads = watch(storage), Counter()
+        grouped = type(storage.rollups).grouped
+
+        async def counted(self, *asked, **named):
+            reads[named["detail"]] += 1
+            return await grouped(self, *asked, **named)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(storage.rollups), "grouped", counted)
+            await one.look_at_all(NOW)
+        assert reads == {True: 1}, "the widest with latencies holds all the others"
+        alerts = {each.metric_name: each.current_value for each in await storage.repositories.alerts.of_org("here")}
+        for each in mine:
+            pace = pace_of(each)
+            (alone,) = await judge(one._gateway, each, pace, ends_of(each, pace, NOW, 1))
+            assert alerts.get(metric_of(each), 0.0) == (alone.reading.value if alone.holds else 0.0)
+        assert len(alerts) >= 6
 
     async def test_a_rule_that_cannot_be_looked_at_keeps_no_other_from_it(self):
         storage = await filled(requests(12, 1))
@@ -255,7 +285,7 @@ class TestTelling:
 class TestMetrics:
     async def test_money_counts_what_finding_out_cost_too(self):
         storage = await filled(requests(2, 1, overhead_cost=500_000_000))
-        (row,) = await rows_of(storage, rule(metric="cost"), "minute", (NOW - timedelta(minutes=5), NOW))
+        (row,) = await Reads(storage).rows(rule(metric="cost"), "minute", (NOW - timedelta(minutes=5), NOW))
         assert METRICS["cost"].read(row[1]).value == 3.0
 
     async def test_false_hits_are_the_checked_ones(self, storage):

@@ -17,6 +17,7 @@ import { time } from "@/lib/numbers";
 import { useQueryState } from "@/lib/range";
 import { useCan } from "@/lib/session";
 import { GROUPS, readValue, type Setting, shown, type Value, type Values } from "./fields";
+import { Notifications } from "./notifications";
 
 interface Settings {
   version: number;
@@ -46,6 +47,7 @@ export default function SettingsPage() {
       <Loaded query={found} height="min-h-96">
         {(settings) => <Group key={`${tab} ${settings.version}`} name={tab} settings={settings} />}
       </Loaded>
+      {tab === "general" && <Notifications />}
     </Page>
   );
 }

@@ -20,6 +20,7 @@ from asahi_analytics.webhook import open_webhook
 from asahi_analytics.windows import rolled
 from asahi_kernel import clock
 from asahi_kernel.background import repeated
+from asahi_kernel.channels import channels
 from asahi_kernel.identity import new_id
 from asahi_kernel.repositories import Governing
 from asahi_kernel.repositories.judgements import Alert
@@ -44,6 +45,8 @@ async def open_alerts(config: AlertsConfig, gateway: Gateway) -> AsyncIterator[N
     async with AsyncExitStack() as stack:
         webhook = await stack.enter_async_context(open_webhook(config, gateway.faults))
         teller = gateway.shared[TELLER] = Teller(gateway.faults, webhook)
+        if webhook is not None:
+            channels(gateway)["webhook"] = webhook
         watch = Watch(gateway, gateway.storage, teller)
         own = RuleWatch(gateway, gateway.storage, teller, config.interval_s)
         for name, look in (("alerts", watch.look), ("alerts.rules", own.look)):

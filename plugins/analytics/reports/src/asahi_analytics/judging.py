@@ -12,21 +12,18 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from asahi_analytics.measures import METRICS, Metric, Reading
+from asahi_analytics.scoping import Reads
 from asahi_analytics.sliding import Begin, Row, back, slide
-from asahi_analytics.windows import rolled
 from asahi_kernel.repositories import Governing
-from asahi_kernel.rollups import Dimension, Granularity, SingleRollups, Span, Sums, floor
+from asahi_kernel.rollups import Granularity, floor
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
-    from asahi_kernel.protocols import Storage
     from asahi_kernel.repositories.alert_rules import AlertRule
 
 #: An alert is resolved after so many minutes in which its rule did not fire.
 QUIET_MIN = 15
 _DAY_MIN = 1_440
-_LABELS = 10_000
-_DIMENSIONS: dict[str, Dimension] = {"key": "key_id", "user": "user_id", "model": "model", "task": "task_type"}
 _STEPS: dict[Granularity, timedelta] = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1)}
 
 
@@ -68,14 +65,17 @@ def ends_of(rule: AlertRule, pace: Pace, now: datetime, steps: int) -> list[date
     return [last - each * pace.step for each in reversed(range(steps))]
 
 
-async def judge(gateway: Gateway, rule: AlertRule, pace: Pace, ends: Sequence[datetime]) -> list[Judged]:
-    """The rule at each of these times, which ascend. Empty where there is nothing it could be held against."""
-    metric = METRICS[rule.metric]
+async def judge(
+    gateway: Gateway, rule: AlertRule, pace: Pace, ends: Sequence[datetime], reads: Reads | None = None
+) -> list[Judged]:
+    """The rule at each of these times, which ascend. Empty where there is nothing it could be held against. Rules that
+    are judged together share what was read."""
+    metric, reads = METRICS[rule.metric], reads or Reads(gateway.storage)
     if rule.metric == "budget_share":
-        readings = await _used(gateway, rule, pace, ends)
+        readings = await _used(gateway, rule, pace, ends, reads)
     else:
         begin = back(timedelta(minutes=rule.window_min))
-        rows = await rows_of(gateway.storage, rule, pace.granularity, (begin(ends[0]), ends[-1]))
+        rows = await reads.rows(rule, pace.granularity, (begin(ends[0]), ends[-1]))
         readings = await asyncio.to_thread(partial(_readings, metric, rows, ends, begin))
     return [Judged(end, each, holds(rule, each)) for end, each in zip(ends, readings, strict=False)]
 
@@ -110,41 +110,13 @@ def state_of(judged: Sequence[Judged], pace: Pace) -> Literal["firing", "quiet",
     return "quiet"
 
 
-async def rows_of(storage: Storage, rule: AlertRule, granularity: Granularity, span: Span) -> list[Row]:
-    """What the rule looks at, by bucket, ascending."""
-    detail = METRICS[rule.metric].detail
-    if rule.metric == "false_hit_rate":
-        return await _checked(storage, rule.org_id, granularity, span)
-    if rule.scope == "org":
-        told = await rolled(storage, rule.org_id, granularity, [span], ("bucket",), detail=detail)
-        return sorted(((each.key.bucket, each.sums) for each in told), key=lambda row: row[0])
-    dimension, rollups = _DIMENSIONS[rule.scope], storage.rollups
-    if isinstance(rollups, SingleRollups):
-        return list(await rollups.of_one(rule.org_id, granularity, span, dimension, rule.subject, detail=detail))
-    told = await rolled(storage, rule.org_id, granularity, [span], ("bucket", dimension), detail=detail)
-    own = [each for each in told if getattr(each.key, dimension) == rule.subject]
-    return sorted(((each.key.bucket, each.sums) for each in own), key=lambda row: row[0])
-
-
-async def _checked(storage: Storage, org: str, granularity: Granularity, span: Span) -> list[Row]:
-    """Cached answers that were looked at again, and of those the wrong ones as errors."""
-    found: dict[datetime, Sums] = {}
-    if isinstance(storage, Governing):
-        for each in await storage.repositories.labels.of_org(org, since=span[0], limit=_LABELS):
-            if each.source != "miss" and each.timestamp < span[1]:
-                sums = found.setdefault(floor(each.timestamp, granularity), Sums(saved_by={}, sketch={}))
-                sums.requests += 1
-                sums.errors += not each.correct
-    return sorted(found.items())
-
-
-async def _used(gateway: Gateway, rule: AlertRule, pace: Pace, ends: Sequence[datetime]) -> list[Reading]:
+async def _used(gateway: Gateway, rule: AlertRule, pace: Pace, ends: Sequence[datetime], reads: Reads) -> list[Reading]:
     """The share of its limit that the fullest of the scope's budgets has used since its window began."""
     limits = await limits_of(gateway, rule)
     if not limits:
         return []
     begin = min((_BEGINS[window](ends[0]) for window, _ in limits), default=ends[0])
-    rows = await rows_of(gateway.storage, rule, pace.granularity, (begin, ends[-1]))
+    rows = await reads.rows(rule, pace.granularity, (begin, ends[-1]))
     metric = METRICS[rule.metric]
     each = [
         [Reading((one.value or 0.0) / limit, one.sample, one.unpriced) for one in told]

@@ -11,6 +11,7 @@ import msgspec
 
 from asahi_analytics.judging import Judged, ends_of, judge, pace_of, state_of
 from asahi_analytics.measures import METRICS
+from asahi_analytics.scoping import Reads, widest_first
 from asahi_kernel import clock
 from asahi_kernel.identity import new_id
 from asahi_kernel.repositories.judgements import Alert
@@ -52,17 +53,18 @@ class RuleWatch:
         for org, own in sorted(rules.items()):
             alerts = await self._governing.repositories.alerts.unresolved(org)
             known = {alert.metric_name: alert for alert in alerts if alert.anomaly_type == RULE}
-            for rule in own:
+            reads = Reads(self._gateway.storage)
+            for rule in sorted(own, key=widest_first):
                 try:
-                    await self._look_at(rule, known.get(metric_of(rule)), now)
+                    await self._look_at(rule, known.get(metric_of(rule)), now, reads)
                 except Exception as error:  # noqa: BLE001 - the next look comes in a minute
                     self._gateway.faults["alerts.rules"] += 1
                     log.warning("a rule of an org could not be looked at (%s)", type(error).__name__)
 
-    async def _look_at(self, rule: AlertRule, alert: Alert | None, now: datetime) -> None:
+    async def _look_at(self, rule: AlertRule, alert: Alert | None, now: datetime, reads: Reads) -> None:
         pace = pace_of(rule)
         ends = ends_of(rule, pace, now, pace.hold + pace.quiet + 1)
-        judged = await judge(self._gateway, rule, pace, ends)
+        judged = await judge(self._gateway, rule, pace, ends, reads)
         state = state_of(judged, pace)
         if judged and judged[-1].holds is None:
             self._gateway.faults["alerts.rules.unpriced"] += 1
