@@ -63,6 +63,20 @@ def test_every_route_has_a_row_and_every_row_a_route():
     assert set(table(app)) == set(ROWS)
 
 
+def test_what_asks_a_login_for_its_key_again_is_as_written():
+    app = create_app(Settings(profile="development", storage="memory")).app
+    asks = {
+        (method, route.path)
+        for route in app.routes
+        for handler in getattr(route, "route_handlers", None) or [route.route_handler]
+        if handler.opt.get("confirm")
+        for method in getattr(handler, "http_methods", None) or ["POST"]
+        if method not in {"OPTIONS", "HEAD"}
+    }
+    assert asks == {place for place, row in ROWS.items() if row.confirm}
+    assert len(asks) == 13
+
+
 def test_a_new_route_without_a_row_fails():
     from litestar import get
 
@@ -305,10 +319,12 @@ async def test_no_change_without_its_entry(place, monkeypatch):
     session = (await place.ask(operator, "GET", "/auth/sessions")).json()["sessions"][0]["session_id"]
     csrf = {"x-csrf-token": login["csrf"], "origin": "http://localhost", "cookie": cookie}
     for method, path in (
+        ("POST", "/auth/confirm"),
         ("POST", "/auth/logout"),
         ("DELETE", f"/auth/sessions/{session}"),
     ):
-        answer = await place.client.request(method, path, headers=csrf)
+        sent = {"json": {"api_key": operator}} if path == "/auth/confirm" else {}
+        answer = await place.client.request(method, path, headers=csrf, **sent)
         assert answer.status_code == 503, (method, path, answer.text)
     answer = await place.ask(operator, "POST", "/infer", {"prompt": "still answered"})
     assert answer.status_code == 200

@@ -82,7 +82,7 @@ def test_a_rule_lives_from_its_preview_to_its_removal(admin, api):
     form.get_by_label("Severity").select_option("critical")
     form.get_by_role("button", name="Save rule").click()
     row = admin.get_by_role("listitem").filter(has_text="Too busy")
-    sync_api.expect(row.get_by_text("Requests of the organisation at or over 20 over 1 hour.")).to_be_visible()
+    sync_api.expect(row.get_by_text("Requests of the organisation at or over 20 within 1 hour.")).to_be_visible()
     (kept,) = api("GET", "/alerts/rules")["rules"]
     assert (kept["metric"], kept["threshold"], kept["severity"], kept["min_requests"]) == (
         "requests",
@@ -157,7 +157,7 @@ def test_a_viewer_sees_rules_without_money_and_no_button(browser, api):
     with visit(browser, api, key) as page:
         page.goto("/alerts/?tab=rules")
         row = page.get_by_role("listitem").filter(has_text="Dear")
-        sync_api.expect(row.get_by_text("at or over a sum you may not see over 24 hours")).to_be_visible()
+        sync_api.expect(row.get_by_text("at or over a sum you may not see within 24 hours")).to_be_visible()
         for name in (re.compile("^Rule$"), "Edit", "Switch off", "Remove"):
             sync_api.expect(page.get_by_role("button", name=name)).to_have_count(0)
         assert "4,321" not in page.content()

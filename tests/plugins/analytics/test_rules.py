@@ -89,7 +89,7 @@ class TestOneAlert:
         one = watch(storage)
         (alert,) = await state(storage, mine, by=one)
         assert (alert.anomaly_type, alert.severity, alert.current_value) == ("rule", "warning", 10.0)
-        assert alert.message == "mine: the number of requests of the organisation is 10 requests over 5 minutes, " + (
+        assert alert.message == "mine: the number of requests of the organisation is 10 requests within 5 minutes, " + (
             "at or over 10 requests"
         )
         for minutes in (1, 3, 17):  # the last time at which ten are within five minutes is in two
@@ -368,6 +368,12 @@ class TestRehearsal:
         under = await rehearse(watch(storage)._gateway, rule(window_min=120, direction="under"), NOW)
         assert under.start > NOW - timedelta(days=30), "what is before the first request is not silence"
         assert under.fired == 3
+
+    async def test_what_fires_in_a_step_that_is_not_over_fires_now(self):
+        storage = await filled(requests(12, 0.25))
+        for window in (5, 60):
+            told = await rehearse(watch(storage)._gateway, rule(window_min=window), NOW)
+            assert [each.at for each in told.times] == [NOW]
 
     async def test_of_no_request_nothing_is_foretold(self):
         told = await rehearse(watch(MemoryStorage(10))._gateway, rule(direction="under"), NOW)

@@ -216,10 +216,7 @@ export function RuleForm({
             options={{ warning: "warning", critical: "critical" }}
             change={(severity) => set({ severity })}
           />
-          <Field
-            label="Requests needed"
-            hint={metric?.rate ? "20 where nothing is said" : "none where nothing is said"}
-          >
+          <Field label="Requests needed" hint={metric?.rate ? "20 if left empty" : "none if left empty"}>
             {(id, described) => (
               <input
                 id={id}

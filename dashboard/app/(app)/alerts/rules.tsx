@@ -168,7 +168,7 @@ function sentence(row: RuleRow): string {
   const whose = row.subject ? `${row.scope} ${row.subject}` : (SCOPES[row.scope] ?? row.scope).toLowerCase();
   const way = row.direction === "over" ? "at or over" : "under";
   const bound = row.threshold === null ? "a sum you may not see" : metric?.write(row.threshold);
-  const over = row.metric === "budget_share" ? "" : ` over ${minutes(row.window_minutes)}`;
+  const over = row.metric === "budget_share" ? "" : ` within ${minutes(row.window_minutes)}`;
   const held = row.for_minutes ? `, for ${minutes(row.for_minutes)}` : "";
   const least = row.min_requests ? `, of at least ${row.min_requests} requests` : "";
   return `${metric?.name ?? row.metric} of ${whose} ${way} ${bound}${over}${held}${least}.`;

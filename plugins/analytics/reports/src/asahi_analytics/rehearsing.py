@@ -58,7 +58,7 @@ async def rehearse(gateway: Gateway, rule: AlertRule, now: datetime) -> Rehearsa
         start=told[0].at - pace.step if told else now,
         end=now,
         step_minutes=int(pace.step / timedelta(minutes=1)),
-        fired=len(times := _raised(told, pace)),
+        fired=len(times := _raised(told, pace, now)),
         times=tuple(times),
         unknown=sum(each.holds is None for each in told),
         now=last.value if last else None,
@@ -73,14 +73,14 @@ def _since_the_first(told: list[Judged]) -> list[Judged]:
     return [] if first is None else told[first:]
 
 
-def _raised(told: list[Judged], pace: Pace) -> list[Firing]:
-    """One alert until it has been quiet, as with the real ones."""
+def _raised(told: list[Judged], pace: Pace, now: datetime) -> list[Firing]:
+    """One alert until it has been quiet, as with the real ones. A step that is not over yet fires now."""
     found: list[Firing] = []
     last: int | None = None
     for number, (each, fires) in enumerate(zip(told, fired(told, pace), strict=True)):
         if fires:
             if last is None:
-                found.append(Firing(each.at, each.reading.value))
+                found.append(Firing(min(each.at, now), each.reading.value))
             last = number
         elif last is not None and number - last > pace.quiet and each.holds is not None:
             last = None

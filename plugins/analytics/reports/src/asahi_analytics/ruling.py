@@ -116,10 +116,10 @@ def said(rule: AlertRule, judged: Judged) -> str:
     metric = METRICS[rule.metric]
     whose = "the organisation" if rule.scope == "org" else f"the {rule.scope} {rule.subject}"
     value, bound = metric.say(judged.reading.value or 0.0), metric.say(rule.threshold)
-    over = "" if rule.metric == "budget_share" else f" over {_span(rule.window_min)}"
+    within = "" if rule.metric == "budget_share" else f" within {_span(rule.window_min)}"
     least = f", at least: {judged.reading.unpriced} requests have no known price" if judged.reading.unpriced else ""
     way = "at or over" if rule.direction == "over" else "under"
-    return f"{rule.name}: {metric.words} of {whose} is {value}{over}, {way} {bound}{least}"
+    return f"{rule.name}: {metric.words} of {whose} is {value}{within}, {way} {bound}{least}"
 
 
 def _span(minutes: int) -> str:

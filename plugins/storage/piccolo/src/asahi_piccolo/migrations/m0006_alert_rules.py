@@ -1,4 +1,4 @@
-"""Alert rules that an org makes itself."""
+"""Alert rules that an org makes itself, and when the key of a login was last shown again."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from piccolo.table import Table
 from asahi_piccolo.migrations.columns import (
     fact,
     key,
+    maybe_moment,
     maybe_word,
     moment,
     number,
@@ -41,4 +42,5 @@ class AlertRules(Table, tablename="alert_rules"):
 
 
 CREATES = (AlertRules,)
+ADDS = {"logins": {"confirmed_at": maybe_moment()}}
 INDEXES = ()
