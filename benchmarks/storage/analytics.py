@@ -10,20 +10,27 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import random
 import statistics
 import tempfile
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 from tests.servers import postgres
 
 from asahi_analytics.alerting import Watch
 from asahi_analytics.catalogue import REPORTS
+from asahi_analytics.rehearsing import rehearse
+from asahi_analytics.ruling import RuleWatch
+from asahi_analytics.telling import Teller
 from asahi_kernel import Secret
 from asahi_kernel.gateway import Gateway
+from asahi_kernel.identity import new_id
 from asahi_kernel.registry import build
 from asahi_kernel.reports import Scope, ask
+from asahi_kernel.repositories.alert_rules import AlertRule
 from asahi_kernel.settings import Settings
 from asahi_kernel.vault import ephemeral
 from asahi_piccolo.config import PostgresConfig, SqliteConfig, StorageConfig
@@ -46,6 +53,10 @@ FURTHER: dict[str, tuple[dict[str, str], ...]] = {
     "model-performance": ({"period": "month"},),
     "savings": ({"detail": "true"},),
 }
+
+METRICS = ("cost", "error_rate", "p95_latency", "hit_rate", "tokens", "requests")
+SCOPES = (("org", ""), ("user", "user-1"), ("model", "model-1"), ("task", "faq"))
+WINDOWS = (5, 60, 43_200)
 
 
 def main() -> None:
@@ -83,6 +94,45 @@ async def measure(engine: str, full: StorageConfig, empty: StorageConfig, events
             begun = time.perf_counter()
             await watch._look_at("org-1", datetime.now(UTC))
             print(f"one look of the alerts: {(time.perf_counter() - begun) * 1e3:.0f} ms", flush=True)
+        await rehearsed(gateways)
+
+
+async def rehearsed(gateways: list[Gateway]) -> None:
+    """What the preview of each kind of rule takes, and one look at 50 rules of an org."""
+    now = datetime.now(UTC)
+    print("\n| preview of a rule | empty ms | full ms |\n|---|---|---|")
+    for metric, (scope, subject), window in itertools.product(METRICS, SCOPES, WINDOWS):
+        rule = rule_of(metric, scope, subject, window, now)
+        spent = []
+        for gateway in gateways:
+            begun = time.perf_counter()
+            await rehearse(gateway, rule, now)
+            spent.append((time.perf_counter() - begun) * 1e3)
+        print(f"| {metric} of {scope}, {window} min | {spent[0]:.0f} | {spent[1]:.0f} |", flush=True)
+    for gateway in gateways:
+        kept = gateway.storage.repositories  # type: ignore[attr-defined]
+        every = itertools.cycle(itertools.product(METRICS, SCOPES, WINDOWS))
+        for metric, (scope, subject), window in itertools.islice(every, 50):
+            await kept.alert_rules.add(rule_of(metric, scope, subject, window, now))
+        own = RuleWatch(gateway, gateway.storage, Teller(gateway.faults))  # type: ignore[arg-type]
+        begun = time.perf_counter()
+        await own.look_at_all(now)
+        print(f"one look at 50 rules: {(time.perf_counter() - begun) * 1e3:.0f} ms", flush=True)
+
+
+def rule_of(metric: str, scope: str, subject: str, window: int, now: datetime) -> AlertRule:
+    """One that never fires, so that nothing but looking is measured."""
+    given: dict[str, Any] = {"metric": metric, "scope": scope, "subject": subject, "window_min": window}
+    return AlertRule(
+        rule_id=new_id(),
+        org_id="org-1",
+        name="b",
+        direction="over",
+        threshold=1e12,
+        created_at=now,
+        updated_at=now,
+        **given,
+    )
 
 
 def gateway_over(storage: PiccoloStorage) -> Gateway:

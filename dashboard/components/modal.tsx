@@ -15,6 +15,7 @@ export function Modal({
   title,
   note,
   drawer = false,
+  above = false,
   steps,
   children,
 }: {
@@ -23,6 +24,8 @@ export function Modal({
   title: ReactNode;
   note?: ReactNode;
   drawer?: boolean;
+  /** Over another window, which is dimmed too. */
+  above?: boolean;
   /** Where the rows beside the one that is shown are. */
   steps?: Steps;
   children: ReactNode;
@@ -33,7 +36,7 @@ export function Modal({
   return (
     <Dialog.Root open={open} onOpenChange={(next) => !next && close()}>
       <Dialog.Portal>
-        <Dialog.Overlay className="fixed inset-0 z-40 bg-black/50" />
+        <Dialog.Overlay className={cn("fixed inset-0 bg-black/50", above ? "z-50" : "z-40")} />
         <Dialog.Content
           aria-describedby={undefined}
           onOpenAutoFocus={() => {
@@ -46,7 +49,8 @@ export function Modal({
             if (back instanceof HTMLElement) back.focus();
           }}
           className={cn(
-            "fixed z-50 overflow-y-auto border border-line bg-card text-ink shadow-xl outline-none",
+            above ? "z-60" : "z-50",
+            "fixed overflow-y-auto border border-line bg-card text-ink shadow-xl outline-none",
             drawer
               ? "inset-y-0 right-0 w-full max-w-2xl p-4 sm:p-6"
               : "left-1/2 top-1/2 max-h-[90dvh] w-[calc(100%-2rem)] max-w-lg -translate-x-1/2 -translate-y-1/2 rounded-xl p-5",

@@ -9,6 +9,7 @@ import { SessionProvider } from "@/lib/session";
 import { Account } from "./account";
 import { MockBadge } from "./badge";
 import { Button } from "./button";
+import { ConfirmKey } from "./confirmkey";
 import { Logo } from "./mark";
 import { Modal } from "./modal";
 import { Shortcuts } from "./shortcuts";
@@ -36,6 +37,7 @@ export function Shell({ children }: { children: ReactNode }) {
             )}
           >
             <Frame>{children}</Frame>
+            <ConfirmKey />
           </SessionProvider>
         </Suspense>
       </ToastProvider>

@@ -16,9 +16,12 @@ import {
   SparklesIcon,
 } from "@heroicons/react/24/outline";
 import type { ComponentType, SVGProps } from "react";
+import type { AlertCount } from "@/lib/answers";
+import { useAnswer } from "@/lib/asking";
 import { cn } from "@/lib/cn";
 import { Link, usePathname, useSearchParams } from "@/lib/nav";
 import { useMe } from "@/lib/session";
+import { Badge } from "./badge";
 
 type Icon = ComponentType<SVGProps<SVGSVGElement>>;
 interface Entry {
@@ -59,6 +62,18 @@ export const GROUPS: { name: string | null; entries: Entry[] }[] = [
   },
 ];
 
+/** How many alerts nobody has acknowledged yet; nothing while that is not known. */
+function OpenAlerts() {
+  const found = useAnswer<AlertCount>("/alerts/count", {}, { every: 60_000 });
+  if (!found.data?.open) return null;
+  return (
+    <Badge tone={found.data.critical ? "bad" : "warn"} className="tabular ml-auto">
+      {found.data.open > 99 ? "99+" : found.data.open}
+      <span className="sr-only"> open</span>
+    </Badge>
+  );
+}
+
 /** The pages that the reader's permissions open; the range goes along. */
 export function Sidebar({ label, leave }: { label: string; leave?: () => void }) {
   const me = useMe();
@@ -94,6 +109,7 @@ export function Sidebar({ label, leave }: { label: string; leave?: () => void })
                     >
                       <Icon aria-hidden="true" className="size-5 shrink-0" />
                       {name}
+                      {href === "/alerts/" && <OpenAlerts />}
                     </Link>
                   </li>
                 );

@@ -15,6 +15,11 @@ export type Verdict = Schemas["Verdict"];
 export type KeyRow = Schemas["routes_Row"];
 export type KeyPage = Schemas["asahi_access_routes_Page"];
 export type Made = Schemas["Made"];
+export type RuleRow = Schemas["RuleRow"];
+export type RulePage = Schemas["RulePage"];
+export type Rehearsal = Schemas["Rehearsal"];
+export type AlertCount = Schemas["AlertCount"];
+export type Tests = Schemas["Tests"];
 
 type Amount = number | null;
 

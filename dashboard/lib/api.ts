@@ -1,5 +1,6 @@
 /** The one way to the gateway: paths are those of the contract, errors are told as they came. */
 
+import { askAgain } from "./confirming";
 import type { paths } from "./schema";
 
 export const API_PREFIX = process.env.NEXT_PUBLIC_API_URL ?? process.env.NEXT_PUBLIC_API_PREFIX ?? "";
@@ -52,7 +53,18 @@ export function urlOf(path: Path, { params = {}, query = {} }: Call = {}): strin
   return `${API_PREFIX}${filled}${text ? `?${text}` : ""}`;
 }
 
+/** One call. Where the gateway wants the key of the login again first, it is asked for, and the call made once more. */
 export async function send(method: Method, path: Path, call: Call = {}): Promise<Response> {
+  try {
+    return await sendOnce(method, path, call);
+  } catch (error) {
+    const asked = error instanceof ApiError && error.code === "confirmation_required";
+    if (!asked || !(await askAgain())) throw error;
+    return sendOnce(method, path, call);
+  }
+}
+
+async function sendOnce(method: Method, path: Path, call: Call): Promise<Response> {
   const headers: Record<string, string> = { accept: "application/json", ...call.headers };
   if (call.body !== undefined) headers["content-type"] = "application/json";
   if (credentials.key) headers.authorization = `Bearer ${credentials.key}`;

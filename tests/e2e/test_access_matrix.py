@@ -45,6 +45,7 @@ INFERENCE = {
     "/v1/embeddings": {"model": "mock", "input": "hello"},
 }
 HIDDEN = "a-secret-of-globex"
+RULE = {"name": "busy", "metric": "requests", "threshold": 100}
 
 
 def table(app):
@@ -60,6 +61,20 @@ def table(app):
 def test_every_route_has_a_row_and_every_row_a_route():
     app = create_app(Settings(profile="development", storage="memory")).app
     assert set(table(app)) == set(ROWS)
+
+
+def test_what_asks_a_login_for_its_key_again_is_as_written():
+    app = create_app(Settings(profile="development", storage="memory")).app
+    asks = {
+        (method, route.path)
+        for route in app.routes
+        for handler in getattr(route, "route_handlers", None) or [route.route_handler]
+        if handler.opt.get("confirm")
+        for method in getattr(handler, "http_methods", None) or ["POST"]
+        if method not in {"OPTIONS", "HEAD"}
+    }
+    assert asks == {place for place, row in ROWS.items() if row.confirm}
+    assert len(asks) == 13
 
 
 def test_a_new_route_without_a_row_fails():
@@ -125,11 +140,14 @@ class Place:
             assert saved.status_code == 200, saved.text
         alert(self.gateway, "globex", "cost", "cost", HIDDEN, alert_id="1" * 26)
         await self.gateway.drain(5)
+        rule = await self.ask(key, "POST", "/alerts/rules", RULE | {"name": HIDDEN})
+        assert rule.status_code == 201, rule.text
         erasure = await self.ask(key, "POST", "/governance/erasure", {"user_id": "nobody"})
         self.foreign = {
             "erasure": erasure.json()["erasure_id"],
             "budget": made.json()["budget_id"],
             "alert": "1" * 26,
+            "rule": rule.json()["rule_id"],
             "request": answer.headers["x-asahi-request-id"],
             "entry": rows[0]["entry_id"],
             "key": key.split("_")[1],
@@ -168,7 +186,7 @@ def opens(row, permissions):
 async def test_every_cell_of_the_matrix_is_as_written(place):
     """AU-1: routes, roles and scopes. The objects that are asked for do not exist: who is let in gets 404."""
     absent = {"key": "A" * 12, "session": "0" * 16, "org": "nobody", "entry": "none", "request": "0" * 26, None: "none"}
-    absent |= dict.fromkeys(("budget", "alert", "erasure"), "0" * 26)
+    absent |= dict.fromkeys(("budget", "alert", "erasure", "rule"), "0" * 26)
     wrong, count = [], 0
     for org, (role, scope) in itertools.product(("acme", "default"), CELLS):
         key = await place.key(org, role, scope)
@@ -255,11 +273,12 @@ async def test_no_change_without_its_entry(place, monkeypatch):
     made = (await place.ask(operator, "POST", "/governance/api-keys", {"user_id": "ann", "scopes": ["infer"]})).json()
     await place.ask(operator, "POST", "/infer", {"prompt": "kept"})
     entry = (await place.ask(operator, "GET", "/cache/entries")).json()["entries"][0]["entry_id"]
+    rule = (await place.ask(operator, "POST", "/alerts/rules", RULE)).json()["rule_id"]
     login = (await place.client.post("/auth/login", json={"api_key": operator})).json()
     cookie = "; ".join(f"{name}={value}" for name, value in place.client.cookies.items())
     place.client.cookies.clear()
     seen = ("/governance/api-keys", "/governance/tenants", "/cache/entries", "/auth/sessions", "/governance/budgets")
-    seen += ("/governance/policies/globex/history",)
+    seen += ("/governance/policies/globex/history", "/alerts/rules")
 
     async def state():
         told = [(await place.ask(operator, "GET", path)).json() for path in seen]
@@ -283,6 +302,9 @@ async def test_no_change_without_its_entry(place, monkeypatch):
         ("DELETE", "/governance/policies/globex"): None,
         ("POST", "/governance/compliance/globex"): {"frameworks": ["soc2"]},
         ("POST", "/governance/budgets"): {"level": "user", "subject": "ann", "window": "day", "limit": 1},
+        ("POST", "/alerts/rules"): RULE,
+        ("PUT", f"/alerts/rules/{rule}"): RULE | {"threshold": 200},
+        ("DELETE", f"/alerts/rules/{rule}"): None,
         ("DELETE", "/cache/clear"): None,
         ("DELETE", "/cache/expired"): None,
         ("DELETE", f"/cache/entries/{entry}"): None,
@@ -297,10 +319,12 @@ async def test_no_change_without_its_entry(place, monkeypatch):
     session = (await place.ask(operator, "GET", "/auth/sessions")).json()["sessions"][0]["session_id"]
     csrf = {"x-csrf-token": login["csrf"], "origin": "http://localhost", "cookie": cookie}
     for method, path in (
+        ("POST", "/auth/confirm"),
         ("POST", "/auth/logout"),
         ("DELETE", f"/auth/sessions/{session}"),
     ):
-        answer = await place.client.request(method, path, headers=csrf)
+        sent = {"json": {"api_key": operator}} if path == "/auth/confirm" else {}
+        answer = await place.client.request(method, path, headers=csrf, **sent)
         assert answer.status_code == 503, (method, path, answer.text)
     answer = await place.ask(operator, "POST", "/infer", {"prompt": "still answered"})
     assert answer.status_code == 200
@@ -310,7 +334,7 @@ async def test_no_change_without_its_entry(place, monkeypatch):
             await place.ask(operator, "DELETE", f"/cache/entries/{row['entry_id']}")
     after = json.loads(await state())
     then = json.loads(before)
-    assert len(changes) == 17
+    assert len(changes) == 20
     assert [_settled(each) for each in after] == [_settled(each) for each in then]
 
 

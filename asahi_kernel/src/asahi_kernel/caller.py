@@ -34,6 +34,15 @@ class CallerAuthenticator(Protocol):
     async def identify_caller(self, caller: Caller) -> Principal: ...
 
 
+@runtime_checkable
+class ConfirmingAuthenticator(Protocol):
+    """An authenticator with logins, which ask for the key again before a route whose `opt` has `confirm`."""
+
+    async def check_confirmed(self, caller: Caller) -> None:
+        """Raises `Denied` with the code `confirmation_required` for a login whose key was shown too long ago. Whoever
+        shows a key with the call itself is not asked."""
+
+
 def caller_of(scope: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Caller:
     """The caller of an ASGI request."""
     return Caller(

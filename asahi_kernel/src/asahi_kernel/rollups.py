@@ -7,9 +7,9 @@ microseconds, quality in thousandths.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Literal, TypeAlias, TypeVar
+from typing import Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from msgspec import Struct
 
@@ -22,6 +22,7 @@ GRANULARITIES: tuple[Granularity, ...] = ("minute", "hour", "day")
 KEPT: Mapping[Granularity, timedelta] = {"minute": timedelta(hours=48), "hour": timedelta(days=90)}
 #: What sums can be told apart by.
 Dimension: TypeAlias = Literal["bucket", "user_id", "key_id", "model", "task_type", "agent_type", "cache_tier"]
+BY_BUCKET: tuple[Dimension, ...] = ("bucket",)
 #: `[start, end)`.
 Span: TypeAlias = tuple[datetime, datetime]
 #: Relative error of a percentile read from a sketch (DDSketch, arXiv 1908.10693).
@@ -72,6 +73,23 @@ class Rollup(Struct, frozen=True):
 
     key: Key
     sums: Sums
+
+
+@runtime_checkable
+class SingleRollups(Protocol):
+    """Rollups that can be read of one user, key, model or task alone, and so without all the others'."""
+
+    async def of_one(
+        self,
+        org: str,
+        granularity: Granularity,
+        span: Span,
+        dimension: Dimension,
+        value: str,
+        *,
+        detail: bool = False,
+    ) -> Sequence[tuple[datetime, Sums]]:
+        """By bucket, ascending, without empty ones. `saved_by` is empty, and `sketch` too but with `detail`."""
 
 
 def floor(time: datetime, granularity: Granularity) -> datetime:

@@ -17,6 +17,7 @@ from tests.plugins.analytics import kit
 from asahi_analytics import open_alerts, register_services
 from asahi_analytics.alerting import Watch
 from asahi_analytics.config import AlertsConfig
+from asahi_analytics.telling import Teller
 from asahi_analytics.webhook import open_webhook
 from asahi_kernel import Secret
 from asahi_kernel.builtins.memory_storage import MemoryStorage
@@ -269,7 +270,7 @@ async def test_the_webhook_is_told_when_raised_and_when_resolved():
         config = AlertsConfig(webhook_url=Secret(f"{url}/hook?token=1"))
         gateway = kit.gateway_of(storage)
         async with open_webhook(config, gateway.faults) as webhook:
-            one = Watch(gateway, storage, webhook)
+            one = Watch(gateway, storage, Teller(gateway.faults, webhook))
             await one.look(NOW)
             await one.look(NOW + timedelta(minutes=76))
             await until(lambda: len(got) == 2)
@@ -288,7 +289,7 @@ async def test_no_redirect_is_followed():
     ):
         gateway = kit.gateway_of(storage)
         async with open_webhook(AlertsConfig(webhook_url=Secret(url)), gateway.faults) as webhook:
-            await Watch(gateway, storage, webhook).look(NOW)
+            await Watch(gateway, storage, Teller(gateway.faults, webhook)).look(NOW)
             await until(lambda: gateway.faults["alerts.webhook"] >= 1)
         assert got
         assert stolen == []
@@ -298,11 +299,11 @@ async def test_a_dead_webhook_harms_nothing():
     storage = await filled(day(), spike())
     gateway = kit.gateway_of(storage)
     async with open_webhook(AlertsConfig(webhook_url=Secret("http://127.0.0.1:9/")), gateway.faults) as webhook:
-        one = Watch(gateway, storage, webhook)
+        one = Watch(gateway, storage, Teller(gateway.faults, webhook))
         async with asyncio.timeout(2):
             await one.look(NOW)
             for _ in range(300):
-                one._tell("raised", (await storage.repositories.alerts.unresolved("here"))[0])
+                one._teller.tell("raised", (await storage.repositories.alerts.unresolved("here"))[0])
         await until(lambda: gateway.faults["alerts.webhook"] >= 1)
     assert await kinds(storage) == {"cost_spike": 1}
 

@@ -76,7 +76,7 @@ def world():
 
         runner.run(traffic())
         found = {org: runner.run(events(org)) for org in ("acme", "globex")}
-        yield SimpleNamespace(ask=ask, get=get, gateway=gateway, events=found, run=runner.run)
+        yield SimpleNamespace(ask=ask, get=get, gateway=gateway, events=found, run=runner.run, client=client)
         runner.run(client.__aexit__(None, None, None))
 
 
@@ -267,3 +267,138 @@ def test_an_alert_is_acknowledged_once_by_its_own_org_and_audited(world):
     world.run(alerts.resolve("acme", alert.alert_id, datetime.now(UTC)))
     assert world.get("anomalies")["data"] == []
     assert [row["state"] for row in world.get("anomalies", state="all")["data"]] == ["resolved"]
+
+
+RULE = {"name": "Busy", "metric": "requests", "threshold": 50, "window_minutes": 60}
+
+
+def send(world, method, path, who="admin", **body):
+    headers = {"authorization": f"Bearer {KEYS[who]}"}
+    return world.run(world.client.request(method, path, json=body or None, headers=headers))
+
+
+@pytest.fixture
+def rules(world):
+    """Makes rules of acme, and takes all of them away again."""
+    yield lambda **fields: send(world, "POST", "/alerts/rules", **(RULE | fields))
+    for row in send(world, "GET", "/alerts/rules").json()["rules"]:
+        send(world, "DELETE", f"/alerts/rules/{row['rule_id']}")
+
+
+def told_of(world, resource):
+    async def found():
+        audit = world.gateway.storage.repositories.audit
+        return [(each.action, each.details) async for each in audit.entries("acme") if each.resource == resource]
+
+    return world.run(found())
+
+
+def test_a_rule_is_made_changed_and_removed_with_its_entries(world, rules):
+    made = rules(name="Busy", metric="error_rate", threshold=0.05)
+    assert made.status_code == 201, made.text
+    row = made.json()
+    assert (row["threshold"], row["min_requests"], row["for_minutes"], row["subject"]) == (0.05, 20, 0, None)
+    place = f"/alerts/rules/{row['rule_id']}"
+    changed = send(world, "PUT", place, **(RULE | {"scope": "model", "subject": "gpt-4-turbo", "enabled": False}))
+    assert changed.status_code == 200, changed.text
+    assert (changed.json()["scope"], changed.json()["enabled"]) == ("model", False)
+    assert changed.json()["created_at"] == row["created_at"]
+    (listed,) = send(world, "GET", "/alerts/rules", "viewer").json()["rules"]
+    assert (listed["rule_id"], listed["subject"]) == (row["rule_id"], "gpt-4-turbo")
+    assert send(world, "GET", "/alerts/rules", "globex").json()["rules"] == []
+    for method in ("PUT", "DELETE"):
+        assert send(world, method, place, "globex", **(RULE if method == "PUT" else {})).status_code == 404
+        assert send(world, method, place, "viewer", **(RULE if method == "PUT" else {})).status_code == 403
+    assert send(world, "DELETE", place).status_code == 204
+    assert send(world, "DELETE", place).status_code == 404
+    entries = told_of(world, f"alert_rule/{row['rule_id']}")
+    assert [action for action, _ in entries] == ["alert_rule_update", "alert_rule_update", "alert_rule_delete"]
+    assert (entries[0][1]["threshold"], entries[1][1]["subject"]) == ("0.05", "gpt-4-turbo")
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"metric": "luck"}, "metric"),
+        ({"threshold": 0}, "threshold"),
+        ({"threshold": 1e400}, None),
+        ({"threshold": "much"}, "threshold"),
+        ({"metric": "hit_rate", "threshold": 85}, "threshold"),
+        ({"window_minutes": 4}, "window_minutes"),
+        ({"window_minutes": 43_201}, "window_minutes"),
+        ({"for_minutes": 721}, "for_minutes"),
+        ({"scope": "user"}, "subject"),
+        ({"subject": "ann"}, "subject"),
+        ({"scope": "user", "subject": "a\nb"}, "subject"),
+        ({"metric": "false_hit_rate", "threshold": 0.1, "scope": "model", "subject": "m"}, "scope"),
+        ({"metric": "budget_share", "threshold": 0.9}, "metric"),
+        ({"name": ""}, "name"),
+        ({"name": "x" * 81}, "name"),
+        ({"severity": "bad"}, "severity"),
+        ({"color": "red"}, "color"),
+        ({"min_requests": -1}, "min_requests"),
+    ],
+)
+def test_a_rule_that_could_never_be_told_is_refused_and_named(world, rules, fields, param):
+    answer = rules(**fields) if fields.get("threshold") != 1e400 else _raw(world)
+    assert answer.status_code == 400, answer.text
+    assert param is None or param in answer.json()["message"], answer.text
+    assert send(world, "GET", "/alerts/rules").json()["count"] == 0
+
+
+def _raw(world):
+    headers = {"authorization": f"Bearer {KEYS['admin']}", "content-type": "application/json"}
+    body = b'{"name": "x", "metric": "requests", "threshold": 1e400}'
+    return world.run(world.client.post("/alerts/rules", content=body, headers=headers))
+
+
+def test_there_are_fifty_and_no_more(world, rules):
+    answers = [rules(name=f"r{number}").status_code for number in range(50)]
+    assert set(answers) == {201}
+    over = rules(name="one more")
+    assert (over.status_code, over.json()["error"]) == (409, "too_many_rules")
+
+
+def test_a_rule_fires_is_counted_and_ends_with_its_change(world, rules):
+    """From the route to the page, without a clock: the service looks once."""
+    from asahi_analytics.ruling import RuleWatch
+    from asahi_analytics.telling import Teller
+
+    row = rules(threshold=50, severity="critical").json()
+    cost = rules(name="Dear", metric="cost", threshold=0.000001).json()
+    watch = RuleWatch(world.gateway, world.gateway.storage, Teller(world.gateway.faults))
+    before = send(world, "GET", "/alerts/count").json()
+    look = lambda: world.run(watch.look_at_all(datetime.now(UTC)))  # noqa: E731
+    look()
+    after = send(world, "GET", "/alerts/count", "viewer").json()
+    assert (after["open"] - before["open"], after["critical"] - before["critical"]) == (2, 1)
+    assert send(world, "GET", "/alerts/count", "globex").json()["open"] == 0
+    firing = {each["rule_id"]: each["firing_since"] for each in send(world, "GET", "/alerts/rules").json()["rules"]}
+    assert firing[row["rule_id"]] is not None
+    shown = {each["metric_name"]: each for each in world.get("anomalies", "viewer")["data"]}
+    mine = shown[f"rule:requests:{row['rule_id']}"]
+    assert (mine["current_value"], mine["expected_value"], mine["severity"]) == (200.0, 50.0, "critical")
+    dear = shown[f"rule:cost:{cost['rule_id']}"]
+    assert (dear["current_value"], dear["expected_value"], dear["deviation_pct"]) == (None, None, None)
+    assert "$" not in dear["message"]
+    assert "$" in {each["metric_name"]: each for each in world.get("anomalies")["data"]}[dear["metric_name"]]["message"]
+    (hidden,) = [
+        each for each in send(world, "GET", "/alerts/rules", "viewer").json()["rules"] if each["name"] == "Dear"
+    ]
+    assert hidden["threshold"] is None
+    assert send(world, "PUT", f"/alerts/rules/{row['rule_id']}", **RULE).json()["firing_since"] is None
+    assert send(world, "DELETE", f"/alerts/rules/{cost['rule_id']}").status_code == 204
+    assert send(world, "GET", "/alerts/count").json() == before
+    look()
+    assert send(world, "GET", "/alerts/count").json()["open"] == before["open"] + 1, "what still holds is told again"
+
+
+def test_a_preview_tells_when_and_changes_nothing(world):
+    answer = send(world, "POST", "/alerts/rules/preview", metric="requests", threshold=50, window_minutes=60)
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    assert (told["fired"], len(told["times"]), told["step_minutes"], told["now"]) == (1, 1, 60, 200.0)
+    quiet = send(world, "POST", "/alerts/rules/preview", metric="requests", threshold=500, window_minutes=5).json()
+    assert (quiet["fired"], quiet["step_minutes"]) == (0, 1)
+    assert send(world, "POST", "/alerts/rules/preview", "viewer", metric="requests", threshold=5).status_code == 403
+    assert send(world, "GET", "/alerts/rules").json()["count"] == 0

@@ -150,6 +150,9 @@ def lived(call, org, user):
     assert call(key, "POST", "/infer", {"prompt": "x", "model": "large", "routing_mode": "explicit"})[0] == 403
     budget = {"level": "user", "subject": user, "window": "day", "limit": 5.0}
     assert call(call.admin(org), "POST", "/governance/budgets", budget)[0] in {200, 201}
+    for about in ({"scope": "user", "subject": user, "name": "own"}, {"name": f"what {user} asks"}):
+        rule = {"metric": "requests", "threshold": 1, **about}
+        assert call(call.admin(org), "POST", "/alerts/rules", rule)[0] == 201
     return key
 
 
@@ -175,7 +178,8 @@ def test_a_user_who_is_erased_is_found_nowhere(place):
 
     found = exported(call, admin, f"/governance/data-export?user_id={USER}")
     assert {kind: len(rows) for kind, rows in found.items()} == {
-        "api_keys": 1, "feedback": 1, "budgets": 1, "event_bodies": 4, "events": 5, "decisions": 5, "audit_entries": 5,
+        "api_keys": 1, "feedback": 1, "budgets": 1, "alert_rules": 1, "event_bodies": 4, "events": 5, "decisions": 5,
+        "audit_entries": 5,
         "cache_entries": len(found["cache_entries"]),
     }  # fmt: skip
     assert found["feedback"][0]["comment"] == COMMENT
@@ -191,8 +195,10 @@ def test_a_user_who_is_erased_is_found_nowhere(place):
     assert done["residues"] == 0, done
     assert {name for name, count in done["counts"].items() if count} >= {
         "inference_events", "usage_rollups", "idempotency_keys", "event_bodies", "feedback", "api_keys", "budgets",
-        "audit_entries",
+        "audit_entries", "alert_rules",
     }  # fmt: skip
+    left = call(admin, "GET", "/alerts/rules")[1]["rules"]
+    assert [each["name"] for each in left] == ["requests of the organisation"]
 
     words = [USER, PROMPT, COMMENT]
     assert sightings(folder, words) == []

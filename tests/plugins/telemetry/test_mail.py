@@ -3,7 +3,8 @@ slow or silent holds nobody up."""
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
+from collections import Counter
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -14,11 +15,15 @@ from tests.kernel.kit import ask, gateway_of
 from tests.plugins.telemetry.mailing import PASSWORD, USER, certified, free_port, posting, silence
 
 from asahi_kernel import Secret
+from asahi_kernel.builtins.memory_records import MemoryRecords
 from asahi_kernel.errors import ConfigError
 from asahi_kernel.identity import new_id
+from asahi_kernel.records import Settled
 from asahi_kernel.repositories.judgements import Alert
 from asahi_kernel.repositories.rules import SettingsOf
 from asahi_kernel.testing import ServiceContract
+from asahi_kernel.testing.samples import decision, event
+from asahi_kernel.turns import my_turn
 from asahi_telemetry import register_services
 from asahi_telemetry.config import MailConfig
 from asahi_telemetry.mail import Mail
@@ -317,3 +322,94 @@ async def test_no_weekly_report_comes_unasked():
         async with wanting(email_alerts=False) as gateway:
             await mail_of(gateway, inbox.port).look(datetime(2026, 11, 30, 9, tzinfo=UTC))
     assert inbox.envelopes == []
+
+
+@contextmanager
+def counted():
+    """Reads of the repositories, by what was asked."""
+    reads = Counter()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("select", "anywhere", "walk"):
+            asked = getattr(MemoryRecords, name)
+
+            async def read(self, *given, _asked=asked, **named):
+                reads[self._shape.table] += 1
+                return await _asked(self, *given, **named)
+
+            patch.setattr(MemoryRecords, name, read)
+        yield reads
+
+
+async def test_a_look_reads_as_much_of_a_thousand_orgs_as_of_one():
+    with posting() as inbox:
+        async with wanting(found()) as gateway:
+            for number in range(1_000):
+                made = event(f"org-{number}", request_id=new_id())
+                await gateway.storage.books.post([Settled(made, decision(made))])
+                wish = SettingsOf(org_id=f"org-{number}", updated_at=NOW, body={"general": {"timezone": "UTC"}})
+                await gateway.storage.repositories.settings.save(wish, 0)
+            with counted() as reads:
+                await mail_of(gateway, inbox.port).look(NOW)
+            assert reads == {"org_settings": 1, "alerts": 1}
+    assert len(inbox.envelopes) == 1
+
+
+async def test_of_several_processes_one_looks_at_a_time():
+    with posting() as inbox:
+        async with wanting(found()) as gateway:
+            mails = [mail_of(gateway, inbox.port, interval_s=60.0) for _ in range(4)]
+            with counted() as reads:
+                for _ in range(3):
+                    await asyncio.gather(*(each.turn() for each in mails))
+            assert reads["org_settings"] == 1
+            mails[0]._rests_until = time.monotonic() + 60
+            await mails[0].turn()
+            assert await my_turn(gateway.storage, "default", "mail", 60) is False
+    assert len(inbox.envelopes) == 1
+
+
+async def test_who_rests_leaves_the_turn_to_the_others():
+    with posting() as inbox:
+        async with wanting(found()) as gateway:
+            tired, other = mail_of(gateway, inbox.port), mail_of(gateway, inbox.port)
+            tired._rests_until = time.monotonic() + 60
+            await tired.turn()
+            await other.turn()
+    assert len(inbox.envelopes) == 1
+
+
+class TestChannel:
+    async def test_a_test_goes_to_whom_the_settings_say(self):
+        with posting() as inbox:
+            async with wanting(email_alerts=False) as gateway:
+                assert await mail_of(gateway, inbox.port).test("here") == ""
+        (message,), (envelope,) = inbox.messages, inbox.envelopes
+        assert message["subject"] == "[Asahi] test: alerts of here"
+        assert envelope.rcpt_tos == TO
+
+    @pytest.mark.parametrize(
+        ("wish", "told"),
+        [({"alert_emails": []}, "name no address"), ({"alert_emails": ["nobody"]}, "name no address")],
+    )
+    async def test_without_an_address_nobody_is_sent_anything(self, wish, told):
+        with posting() as inbox:
+            async with wanting(**wish) as gateway:
+                assert told in await mail_of(gateway, inbox.port).test("here")
+        assert inbox.envelopes == []
+
+    async def test_what_the_server_refuses_is_told_without_its_name(self):
+        with posting() as inbox:
+            async with wanting() as gateway:
+                inbox.replies = ["554 mail.example.com says no"]
+                assert await mail_of(gateway, inbox.port).test("here") == "the mail server answered 554"
+        async with wanting() as gateway:
+            told = await mail_of(gateway, free_port()).test("here")
+        assert told == "the mail server cannot be reached (ConnectionRefusedError)"
+
+    async def test_it_counts_as_a_message(self):
+        with posting() as inbox:
+            async with wanting() as gateway:
+                mail = mail_of(gateway, inbox.port, per_hour=1)
+                assert await mail.test("here") == ""
+                assert "as it may" in await mail.test("here")
+        assert len(inbox.envelopes) == 1

@@ -10,7 +10,7 @@ from litestar.handlers import BaseRouteHandler
 
 from asahi_kernel.api.scraping import SCRAPER, by_token
 from asahi_kernel.auditing import Actor
-from asahi_kernel.caller import address_of, caller_of, headers_of
+from asahi_kernel.caller import ConfirmingAuthenticator, address_of, caller_of, headers_of
 from asahi_kernel.errors import Denied, PluginError, Unavailable
 from asahi_kernel.served import current
 from asahi_kernel.types import Permission, Principal
@@ -25,7 +25,8 @@ _KNOWN = frozenset(get_args(Permission)) | {PUBLIC, IDENTIFIED}
 
 
 def guard(gateway: Gateway) -> Any:
-    """A Litestar guard: identifies the caller and holds the handler's declared permission against the key's."""
+    """A Litestar guard: identifies the caller and holds the handler's declared permission against the key's. A handler
+    with `confirm` is for logins whose key was shown a moment ago."""
 
     async def check(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         if (served := current.get()) is not None:
@@ -39,6 +40,8 @@ def guard(gateway: Gateway) -> Any:
         principal = await identify(gateway, connection.scope)
         if permission != IDENTIFIED and permission not in principal.permissions:
             raise Denied(f"this needs the permission {permission!r}, which the role {principal.role!r} does not have")
+        if handler.opt.get("confirm") and isinstance(gateway.authenticator, ConfirmingAuthenticator):
+            await gateway.authenticator.check_confirmed(caller_of(connection.scope))
         connection.scope["asahi.principal"] = principal  # type: ignore[typeddict-unknown-key]
 
     return check

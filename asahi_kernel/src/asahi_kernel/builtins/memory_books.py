@@ -10,7 +10,7 @@ import msgspec
 
 from asahi_kernel.ledger import Book, Entry, Head, link
 from asahi_kernel.records import Event
-from asahi_kernel.rollups import Dimension, Granularity, Key, Rollup, Span, Sums, group, merge
+from asahi_kernel.rollups import BY_BUCKET, Dimension, Granularity, Key, Rollup, Span, Sums, group, merge
 
 
 class MemoryRollups:
@@ -68,6 +68,27 @@ class MemoryRollups:
             for start, end in spans
             for each in group((one for one in held if start <= one.key.bucket < end), start, by, detail=detail)
         ]
+
+    async def of_one(
+        self,
+        org: str,
+        granularity: Granularity,
+        span: Span,
+        dimension: Dimension,
+        value: str,
+        *,
+        detail: bool = False,
+    ) -> Sequence[tuple[datetime, Sums]]:
+        start, end = span
+        held = (
+            each
+            for each in self.of(org, granularity)
+            if start <= each.key.bucket < end and getattr(each.key, dimension) == value
+        )
+        found = group(held, start, BY_BUCKET, detail=detail)
+        for each in found:
+            each.sums.saved_by = {}
+        return sorted(((each.key.bucket, each.sums) for each in found), key=lambda row: row[0])
 
 
 class MemoryLedger:

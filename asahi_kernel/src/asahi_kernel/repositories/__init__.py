@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from asahi_kernel.repositories.agents import Agents
+from asahi_kernel.repositories.alert_rules import AlertRules
 from asahi_kernel.repositories.audit import Audit
 from asahi_kernel.repositories.budgets import Budgets
 from asahi_kernel.repositories.judgements import Alerts, Feedback, Labels, Quality
@@ -36,6 +37,7 @@ class Repositories:
         self.quality = Quality(rows)
         self.feedback = Feedback(rows)
         self.alerts = Alerts(rows)
+        self.alert_rules = AlertRules(rows)
         self.bodies = Bodies(rows)
         self.data_keys = DataKeys(rows)
         self.jobs = Jobs(rows)

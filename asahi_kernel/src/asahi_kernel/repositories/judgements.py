@@ -172,6 +172,10 @@ class Alerts:
         """Those that are not resolved yet, newest first."""
         return await self._alerts.select(org, {"resolved_at": None}, limit=limit)
 
+    async def unresolved_anywhere(self) -> Sequence[Alert]:
+        """The same of every org, for jobs of the gateway itself."""
+        return await self._alerts.anywhere({"resolved_at": None}, limit=100_000)
+
     async def revise(self, alert: Alert) -> bool:
         """Tell an open alert's severity, value and message anew; False when it is resolved meanwhile."""
         named = ("severity", "current_value", "expected_value", "deviation_pct", "message")

@@ -35,7 +35,8 @@ class ApiKey(Struct, frozen=True, kw_only=True):
 
 
 class Login(Struct, frozen=True, kw_only=True):
-    """A login of the dashboard; `login_hash` is the SHA-256 of the cookie."""
+    """A login of the dashboard; `login_hash` is the SHA-256 of the cookie. `confirmed_at` is when its key was shown
+    again, if it was."""
 
     login_hash: str
     key_id: str
@@ -45,6 +46,7 @@ class Login(Struct, frozen=True, kw_only=True):
     expires_at: datetime
     last_seen_at: datetime
     revoked: bool = False
+    confirmed_at: datetime | None = None
 
 
 class Tenant(Struct, frozen=True, kw_only=True):
@@ -139,6 +141,10 @@ class Logins:
     async def see(self, org: str, login_hash: str, at: datetime) -> bool:
         """Note that it was used."""
         return await self._logins.change(org, {"login_hash": login_hash, "revoked": False}, {"last_seen_at": at}) > 0
+
+    async def confirm(self, org: str, login_hash: str, at: datetime) -> bool:
+        """Note that its key was shown again."""
+        return await self._logins.change(org, {"login_hash": login_hash, "revoked": False}, {"confirmed_at": at}) > 0
 
     async def end(self, org: str, login_hash: str) -> bool:
         """Log out."""

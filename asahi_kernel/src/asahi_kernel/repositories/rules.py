@@ -144,3 +144,7 @@ class OrgSettings:
     async def get(self, org: str) -> SettingsOf | None:
         """The org's."""
         return await self._settings.find(org, {})
+
+    async def everywhere(self) -> Sequence[SettingsOf]:
+        """Of every org that has said any, for jobs of the gateway itself."""
+        return await self._settings.anywhere({}, limit=100_000)

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from asahi_kernel.repositories.agents import OUTPUTS, PROFILES, RUNS, STATES
+from asahi_kernel.repositories.alert_rules import ALERT_RULES
 from asahi_kernel.repositories.audit import ERASED, Audit
 from asahi_kernel.repositories.judgements import ALERTS, JUDGEMENTS, LABELS, OPINIONS
 from asahi_kernel.repositories.people import KEYS, LOGINS, TENANTS, ApiKey
@@ -48,7 +49,7 @@ ERASURES = Shape(
 )
 #: What goes with its org, whole.
 _OF_ORG: tuple[Shape[Any], ...] = (
-    KEYS, LOGINS, POLICIES, COMPLIANCE, SETTINGS, LABELS, JUDGEMENTS, OPINIONS, ALERTS, BODIES, JOBS,
+    KEYS, LOGINS, POLICIES, COMPLIANCE, SETTINGS, LABELS, JUDGEMENTS, OPINIONS, ALERTS, ALERT_RULES, BODIES, JOBS,
     STATES, OUTPUTS, RUNS, PROFILES,
 )  # fmt: skip
 #: Where a user is named beside what is the org's own.
@@ -56,6 +57,7 @@ _NAMED: tuple[tuple[Shape[Any], str], ...] = (
     (POLICIES, "updated_by"),
     (COMPLIANCE, "updated_by"),
     (SETTINGS, "updated_by"),
+    (ALERT_RULES, "updated_by"),
     (KEYS, "revoked_by"),
     (ALERTS, "acknowledged_by"),
     (JUDGEMENTS, "user_id"),
@@ -102,6 +104,11 @@ class Subjects:
         for shape, field in _NAMED:
             changed = await rows.of(shape).change(org, {field: user}, {field: None})
             counts[shape.table] = counts.get(shape.table, 0) + changed
+        counts["alert_rules"] += await rows.of(ALERT_RULES).remove(org, {"scope": "user", "subject": user})
+        for rule in await rows.of(ALERT_RULES).select(org, limit=_MOST):
+            if user in rule.name:
+                to = {"name": f"{rule.metric} of {rule.subject or 'the organisation'}"}
+                counts["alert_rules"] += await rows.of(ALERT_RULES).change(org, {"rule_id": rule.rule_id}, to)
         for alert in await rows.of(ALERTS).select(org, limit=_MOST):
             if user in alert.message or user in alert.metric_name:
                 counts["alerts"] += await rows.of(ALERTS).remove(org, {"alert_id": alert.alert_id})
@@ -128,6 +135,8 @@ class Subjects:
                 if isinstance(each, ApiKey):
                     for job in await rows.of(JOBS).select(org, {"key_id": each.key_id, "user_id": None}, limit=_MOST):
                         yield JOBS.table, job
+        for rule in await rows.of(ALERT_RULES).select(org, {"scope": "user", "subject": user}):
+            yield ALERT_RULES.table, rule
         bodies, before = {"subject": subject_of(org, user)}, None
         while page := await rows.of(BODIES).select(org, bodies, before=before, limit=_PAGE):
             for body in page:
@@ -146,6 +155,7 @@ class Subjects:
             found = [await rows.of(shape).select(org, limit=1_000) for shape in _OF_ORG]
             return sum(map(len, found)) + await self._living_keys(org, None)
         count = 0
+        count += len(await rows.of(ALERT_RULES).select(org, {"scope": "user", "subject": user}))
         for shape, field in (*_NAMED, *((shape, "user_id") for shape in (*_OF_USER, KEYS))):
             count += len(await rows.of(shape).select(org, {field: user}, limit=1_000))
         count += len(await rows.of(BODIES).select(org, {"subject": subject_of(org, user)}))

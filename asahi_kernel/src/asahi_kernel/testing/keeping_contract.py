@@ -12,7 +12,9 @@ import pytest
 from asahi_kernel.errors import Unstorable
 from asahi_kernel.identity import first_id
 from asahi_kernel.keyring import Erased, Keyring
+from asahi_kernel.repositories import alert_rules
 from asahi_kernel.repositories.agents import AgentOutput, AgentProfile, AgentState, SwarmRun
+from asahi_kernel.repositories.alert_rules import AlertRule
 from asahi_kernel.repositories.judgements import Alert, Judgement, Label, Opinion
 from asahi_kernel.repositories.subjects import subject_of
 from asahi_kernel.repositories.work import Body, DataKey, Job
@@ -102,6 +104,39 @@ class JudgementsContract(Contract):
         assert await alerts.open_of("here", "cost") is None
         (kept,) = await alerts.of_org("here", since=NOW)
         assert (kept.acknowledged_by, kept.resolved_at) == ("ann", NOW + DAY)
+
+    def rule(self, rule_id: str = "r", org: str = "here", **fields: Any) -> AlertRule:
+        """A rule with a value in most fields."""
+        given: dict[str, Any] = {"name": "dear", "metric": "cost", "scope": "user", "subject": "ann", "threshold": 0.1}
+        given |= {"direction": "over", "created_at": NOW, "updated_at": NOW, "updated_by": "ann", "for_min": 5}
+        return AlertRule(rule_id=rule_id, org_id=org, **(given | fields))
+
+    async def test_a_rule_is_its_orgs_own_and_changed_by_who_saw_it_last(self, subject: Any) -> None:
+        rules = subject.repositories.alert_rules
+        rule = self.rule()
+        assert await rules.add(rule)
+        assert not await rules.add(rule)
+        assert await rules.get("here", "r") == rule
+        assert await rules.get("there", "r") is None
+        off = msgspec.structs.replace(rule, enabled=False, threshold=2.5, updated_at=NOW + MINUTE)
+        saved = await asyncio.gather(*[rules.save(off) for _ in range(4)])
+        assert sum(each is not None for each in saved) == 1
+        assert list(await rules.of_org("here")) == [msgspec.structs.replace(off, version=2)]
+        assert list(await rules.enabled()) == list(await rules.of_org("there")) == []
+        assert await rules.save(msgspec.structs.replace(off, org_id="there", version=2)) is None
+        assert not await rules.remove("there", "r")
+        assert await rules.remove("here", "r")
+        assert await rules.get("here", "r") is None
+
+    async def test_an_org_has_at_most_so_many_rules(self, subject: Any) -> None:
+        async def add(number: int) -> bool:
+            async with subject.together() as repositories:
+                told: bool = await repositories.alert_rules.add(self.rule(f"r{number}"))
+                return told
+
+        added = await asyncio.gather(*[add(number) for number in range(alert_rules.MOST + 5)])
+        assert sum(added) == alert_rules.MOST == len(await subject.repositories.alert_rules.enabled())
+        assert await subject.repositories.alert_rules.add(self.rule("other", "there"))
 
 
 class WorkContract(Contract):

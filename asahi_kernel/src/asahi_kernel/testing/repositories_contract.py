@@ -95,10 +95,14 @@ class LoginsContract(Contract):
         assert await logins.see("here", "h", NOW + MINUTE)
         assert [each.login_hash for each in await logins.of_user("here", "ann")] == ["h"]
         assert await logins.of_user("there", "ann") == await logins.of_user("here", "bob") == []
+        assert not await logins.confirm("there", "h", NOW)
+        assert await logins.confirm("here", "h", NOW + MINUTE)
+        assert (await logins.get("h")).confirmed_at == NOW + MINUTE
         assert not await logins.end("there", "h")
         assert await logins.end_of_key("here", "k") == 1
         assert (await logins.get("h")).revoked
         assert not await logins.see("here", "h", NOW + DAY)
+        assert not await logins.confirm("here", "h", NOW + DAY)
         assert await logins.expire(NOW + DAY) == 1
         assert await logins.get("h") is None
 

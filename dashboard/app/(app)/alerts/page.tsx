@@ -18,6 +18,8 @@ import { useAnswer } from "@/lib/asking";
 import { count, DASH, milliseconds, money, percent, quality, share, time } from "@/lib/numbers";
 import { useQueryState } from "@/lib/range";
 import { useCan } from "@/lib/session";
+import { ofRule } from "./metrics";
+import { Rules } from "./rules";
 
 const TONES: Record<string, Tone> = {
   critical: "bad",
@@ -27,7 +29,7 @@ const TONES: Record<string, Tone> = {
   low: "note",
   info: "note",
 };
-const TABS = { active: "Open", all: "All of 90 days", recommendations: "Recommendations" } as const;
+const TABS = { active: "Open", all: "All of 90 days", recommendations: "Recommendations", rules: "Rules" } as const;
 type Tab = keyof typeof TABS;
 
 export default function Alerts() {
@@ -46,7 +48,9 @@ export default function Alerts() {
         open={tab}
         change={(next) => ask({ tab: next })}
       />
-      {tab === "recommendations" ? <Recommendations open={(next) => ask({ id: next })} /> : <Anomalies state={tab} />}
+      {tab === "recommendations" && <Recommendations open={(next) => ask({ id: next })} />}
+      {tab === "rules" && <Rules />}
+      {(tab === "active" || tab === "all") && <Anomalies state={tab} />}
       <Why id={id} close={() => ask({ id: null })} />
     </Page>
   );
@@ -100,6 +104,7 @@ function Alert({ alert }: { alert: Anomaly }) {
     onSuccess: async () => {
       tell("Acknowledged");
       await client.invalidateQueries({ queryKey: ["/analytics/anomalies"] });
+      await client.invalidateQueries({ queryKey: ["/alerts/count"] });
     },
     onError: (error) => tell(error.message, "bad"),
   });
@@ -118,7 +123,9 @@ function Alert({ alert }: { alert: Anomaly }) {
       <p className="mt-2 text-base font-medium first-letter:uppercase">{alert.message}</p>
       <p className="tabular mt-1 text-muted">
         {alert.current_value !== null &&
-          `${figure(alert, alert.current_value)} now, ${figure(alert, alert.expected_value)} expected. `}
+          `${figure(alert, alert.current_value)} now, ${figure(alert, alert.expected_value)} ${
+            ofRule(alert.metric_name) ? "is the threshold" : "expected"
+          }. `}
         {alert.deviation_pct !== null &&
           `${percent(Math.abs(alert.deviation_pct), 0)} ${alert.deviation_pct < 0 ? "below" : "above"} that. `}
         Since {time(alert.detected_at)}
@@ -154,7 +161,11 @@ const UNITS: Record<string, (value: number) => string> = {
 
 function figure(alert: Anomaly, value: number | null): string {
   if (value === null) return DASH;
-  return UNITS[alert.metric_name]?.(value) ?? value.toLocaleString(undefined, { maximumSignificantDigits: 4 });
+  return (
+    ofRule(alert.metric_name)?.write(value) ??
+    UNITS[alert.metric_name]?.(value) ??
+    value.toLocaleString(undefined, { maximumSignificantDigits: 4 })
+  );
 }
 
 /** Names of settings stand between backticks. */

@@ -18,6 +18,7 @@ import { useQueryState } from "@/lib/range";
 import { useCan } from "@/lib/session";
 import { KeyList } from "../governance/keys/list";
 import { GROUPS, readValue, type Setting, shown, type Value, type Values } from "./fields";
+import { Notifications } from "./notifications";
 import { Sessions } from "./sessions";
 
 interface Settings {
@@ -56,6 +57,7 @@ export default function SettingsPage() {
           {(settings) => <Group key={`${tab} ${settings.version}`} name={tab} settings={settings} />}
         </Loaded>
       )}
+      {tab === "general" && <Notifications />}
     </Page>
   );
 }

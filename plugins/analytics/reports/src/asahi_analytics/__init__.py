@@ -35,10 +35,12 @@ def register_reports() -> Iterable[Report]:
 
 @hookimpl
 def register_routes(gateway: Gateway) -> Iterable[ControllerRouterHandler]:
-    """Acknowledging an anomaly."""
+    """Acknowledging an anomaly, rules of an org's own, and whether its channels work."""
     from asahi_analytics.acknowledging import alert_routes
+    from asahi_analytics.channel_routes import channel_routes
+    from asahi_analytics.rule_routes import rule_routes
 
-    return alert_routes(gateway)
+    return [*alert_routes(gateway), *rule_routes(gateway), *channel_routes(gateway)]
 
 
 @hookimpl

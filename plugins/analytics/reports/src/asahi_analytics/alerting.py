@@ -1,5 +1,5 @@
-"""The service `alerts`: off the request path it asks the anomaly rules of every org, keeps what they find as
-alerts, and tells the operator."""
+"""The service `alerts`: off the request path it asks the anomaly rules of every org, and the rules that orgs made
+themselves, keeps what they find as alerts, and tells the operator."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ import msgspec
 from asahi_analytics.anomalies import DAY, HOUR, MINUTE, RULES, Anomaly, Past, fired
 from asahi_analytics.config import AlertsConfig
 from asahi_analytics.occurrences import Occurrences
-from asahi_analytics.webhook import Webhook, open_webhook
+from asahi_analytics.ruling import RuleWatch
+from asahi_analytics.telling import TELLER, Teller
+from asahi_analytics.webhook import open_webhook
 from asahi_analytics.windows import rolled
 from asahi_kernel import clock
 from asahi_kernel.background import repeated
+from asahi_kernel.channels import channels
 from asahi_kernel.identity import new_id
 from asahi_kernel.repositories import Governing
 from asahi_kernel.repositories.judgements import Alert
@@ -41,18 +44,23 @@ async def open_alerts(config: AlertsConfig, gateway: Gateway) -> AsyncIterator[N
         return
     async with AsyncExitStack() as stack:
         webhook = await stack.enter_async_context(open_webhook(config, gateway.faults))
-        watch = Watch(gateway, gateway.storage, webhook)
-        await stack.enter_async_context(repeated("alerts", watch.look, config.interval_s, gateway.faults))
+        teller = gateway.shared[TELLER] = Teller(gateway.faults, webhook)
+        if webhook is not None:
+            channels(gateway)["webhook"] = webhook
+        watch = Watch(gateway, gateway.storage, teller)
+        own = RuleWatch(gateway, gateway.storage, teller, config.interval_s)
+        for name, look in (("alerts", watch.look), ("alerts.rules", own.look)):
+            await stack.enter_async_context(repeated(name, look, config.interval_s, gateway.faults))
         yield None
 
 
 class Watch:
     """Looks at every org in turn. Several processes may watch: an alert is raised by one of them alone."""
 
-    def __init__(self, gateway: Gateway, governing: Governing, webhook: Webhook | None = None) -> None:
+    def __init__(self, gateway: Gateway, governing: Governing, teller: Teller | None = None) -> None:
         self._gateway = gateway
         self._governing = governing
-        self._webhook = webhook
+        self._teller = teller or Teller(gateway.faults)
         self._occurrences = Occurrences(gateway)
         self._begun: datetime | None = None
         self._seen: dict[tuple[str, str, str], datetime] = {}
@@ -107,7 +115,7 @@ class Watch:
             if any((each.anomaly_type, each.metric_name) == (alert.anomaly_type, alert.metric_name) for each in others):
                 return
             await repositories.alerts.raise_alert(alert)
-        self._tell("raised", alert)
+        self._teller.tell("raised", alert)
 
     async def _revise(self, alert: Alert, found: Anomaly) -> None:
         worse = msgspec.structs.replace(
@@ -119,11 +127,11 @@ class Watch:
             deviation_pct=found.deviation_pct,
         )
         if await self._governing.repositories.alerts.revise(worse):
-            self._tell("worse", worse)
+            self._teller.tell("worse", worse)
 
     async def _resolve(self, alert: Alert, now: datetime) -> None:
         if await self._governing.repositories.alerts.resolve(alert.org_id, alert.alert_id, now):
-            self._tell("resolved", msgspec.structs.replace(alert, resolved_at=now))
+            self._teller.tell("resolved", msgspec.structs.replace(alert, resolved_at=now))
 
     def _quiet(self, alert: Alert, past: Past, at: datetime, now: datetime) -> bool:
         """Whether the rule has not fired for 15 minutes. Sums say so in every process; what only some process sees is
@@ -135,21 +143,6 @@ class Watch:
         if seen is None and self._begun is not None and alert.detected_at < self._begun:
             seen = self._begun
         return seen is not None and now - seen >= QUIET * MINUTE
-
-    def _tell(self, state: str, alert: Alert) -> None:
-        level = logging.INFO if state == "resolved" else logging.WARNING
-        log.log(
-            level,
-            "alert %s: %s %s of org %s: %s",
-            state,
-            alert.severity,
-            alert.anomaly_type,
-            alert.org_id,
-            alert.message,
-        )
-        self._gateway.faults[f"alerts.{state}.{alert.anomaly_type}"] += 1
-        if self._webhook is not None:
-            self._webhook.tell(state, alert)
 
 
 async def past_of(storage: Storage, org: str, at: datetime) -> Past:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from asahi_analytics.measures import METRICS
+from asahi_analytics.ruling import RULE
 from asahi_analytics.windows import orgs_of
 from asahi_kernel.reports import EVERY_ORG, Scope, Told
 from asahi_kernel.repositories import Governing
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 SHOWN = timedelta(days=90)
 #: Their values and words are money.
 _COSTS = frozenset({"cost_spike", "daily_cost_spike"})
+_COSTLY = tuple(f"{RULE}:{name}:" for name, metric in METRICS.items() if metric.money)
 
 
 class AnomaliesAsked(Struct, frozen=True, kw_only=True):
@@ -45,7 +48,8 @@ async def anomalies(gateway: Gateway, scope: Scope, asked: AnomaliesAsked) -> To
 
 def told(alert: Alert, scope: Scope) -> dict[str, Any]:
     """One alert as JSON-ready data."""
-    hidden = alert.anomaly_type in _COSTS and not scope.money
+    costly = alert.anomaly_type in _COSTS or alert.metric_name.startswith(_COSTLY)
+    hidden = costly and not scope.money
     named = {"org_id": alert.org_id} if scope.org == EVERY_ORG else {}
     return {
         "id": alert.alert_id,
@@ -55,11 +59,15 @@ def told(alert: Alert, scope: Scope) -> dict[str, Any]:
         "metric_name": alert.metric_name,
         "current_value": None if hidden else alert.current_value,
         "expected_value": None if hidden else alert.expected_value,
-        "deviation_pct": alert.deviation_pct,
-        "message": "costs are far above normal" if hidden else alert.message,
+        "deviation_pct": None if hidden and alert.anomaly_type == RULE else alert.deviation_pct,
+        "message": _unsaid(alert) if hidden else alert.message,
         "state": "resolved" if alert.resolved_at else "acknowledged" if alert.acknowledged_at else "active",
         "detected_at": alert.detected_at,
         "resolved_at": alert.resolved_at,
         "acknowledged_at": alert.acknowledged_at,
         "acknowledged_by": alert.acknowledged_by,
     }
+
+
+def _unsaid(alert: Alert) -> str:
+    return "a rule on costs fires" if alert.anomaly_type == RULE else "costs are far above normal"

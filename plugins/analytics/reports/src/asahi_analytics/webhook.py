@@ -27,6 +27,8 @@ log = logging.getLogger("asahi.alerts")
 _MOST = 100
 _TRIES = 3
 _PAUSE_S = 1.0
+#: What a test message says.
+TEST = "this is a test: alerts of this organisation come here"
 
 
 class Webhook:
@@ -50,27 +52,34 @@ class Webhook:
         }
         self._waiting.put_nowait(msgspec.json.encode(told))
 
+    async def test(self, org: str) -> str:
+        """Send a test message now; empty when it was taken, else why not."""
+        told = {"state": "test", "org_id": org, "severity": "info", "anomaly_type": "test", "message": TEST}
+        return await self._refusal(msgspec.json.encode(told | {"text": f"[test] {org}: {TEST}"}))
+
     async def work(self) -> None:
         """Send what waits, for ever."""
         while True:
             body = await self._waiting.get()
             for attempt in range(_TRIES):
-                if await self._sent(body):
+                if not await self._refusal(body):
                     break
                 self._faults["alerts.webhook"] += 1
                 await asyncio.sleep(_PAUSE_S * 2**attempt)
             else:
                 log.warning("the alerts' webhook did not take a message; it is in the log and on the page all the same")
 
-    async def _sent(self, body: bytes) -> bool:
+    async def _refusal(self, body: bytes) -> str:
+        """Empty when it was taken, else why not, without the address."""
         until = asyncio.get_running_loop().time() + self._timeout_s
         try:
             answer = await self._client.post(self._path, body, until=until, head_until=until)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next try may go well
             log.info("the alerts' webhook failed (%s)", type(error).__name__)
-            return False
+            late = asyncio.get_running_loop().time() >= until
+            return "it did not answer in time" if late else "it could not be reached"
         answer.close()
-        return 200 <= answer.status < 300
+        return "" if 200 <= answer.status < 300 else f"it answered {answer.status}"
 
 
 @asynccontextmanager

@@ -28,6 +28,12 @@ def alerts_letter(org: str, alerts: Sequence[Alert], dashboard_url: str) -> tupl
     return clean(f"[Asahi] {worst}: {what} of {org}"), _signed(lines, dashboard_url)
 
 
+def test_letter(org: str, dashboard_url: str) -> tuple[str, str]:
+    """What somebody asked for who wants to know whether mail arrives."""
+    lines = [f"This is a test: alerts of the organisation {org} come to this address."]
+    return clean(f"[Asahi] test: alerts of {org}"), _signed(lines, dashboard_url)
+
+
 def weekly_letter(org: str, totals: Totals, day: date, dashboard_url: str) -> tuple[str, str]:
     """What the seven days before came to."""
     return clean(f"[Asahi] {org}: the week to {day}"), _signed([*_week(org, totals)], dashboard_url)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -11,18 +12,22 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from asahi_kernel.background import repeated
+from asahi_kernel.channels import channels
 from asahi_kernel.errors import ConfigError
 from asahi_kernel.identity import new_id
 from asahi_kernel.lines import CHANGE
+from asahi_kernel.preferences import read
 from asahi_kernel.records import Claim, Kept
 from asahi_kernel.repositories import Governing
-from asahi_telemetry.letters import alerts_letter, weekly_letter
+from asahi_kernel.turns import my_turn
+from asahi_telemetry.letters import alerts_letter, test_letter, weekly_letter
 from asahi_telemetry.postman import Server, Unsent, address, deliver, letter, server_of
 
 if TYPE_CHECKING:
     from asahi_kernel.gateway import Gateway
     from asahi_kernel.preferences import General
     from asahi_kernel.repositories.judgements import Alert
+    from asahi_kernel.repositories.rules import SettingsOf
     from asahi_telemetry.config import MailConfig
 
 log = logging.getLogger(__name__)
@@ -34,8 +39,8 @@ _FIRST_REST_S, _LONGEST_REST_S = 15.0, 900.0
 
 
 class Mail:
-    """Looks at all orgs in turn. Several processes may: who claims an alert tells it, and where it fails gives the
-    claim back, so that it is told later, by whomever, and once."""
+    """Looks at all orgs that want mail. Several processes may: who claims an alert tells it, and where it fails gives
+    the claim back, so that it is told later, by whomever, and once."""
 
     def __init__(self, config: MailConfig, gateway: Gateway, governing: Governing, server: Server) -> None:
         self._config = config
@@ -47,36 +52,60 @@ class Mail:
         self._rest_s = _FIRST_REST_S
         self._failing = False
 
+    async def turn(self) -> None:
+        """Look, unless another process has since the last time. Who rests leaves the turn to the others."""
+        if time.monotonic() < self._rests_until:
+            return
+        operator = self._gateway.settings.governance.operator_org
+        if await my_turn(self._gateway.storage, operator, "mail", 0.9 * self._config.interval_s):
+            await self.look()
+
     async def look(self, now: datetime | None = None) -> None:
-        """Send what is due. An org that fails does not keep the others from being told."""
+        """Send what is due: two questions over all orgs, however many there are. An org that fails does not keep the
+        others from being told."""
         now = now or datetime.now(UTC)
         self._told = {key: at for key, at in self._told.items() if now - at < 2 * _NEWS}
-        orgs = {*await self._gateway.storage.retention.orgs(), self._gateway.settings.governance.operator_org}
-        for org in sorted(orgs):
+        kept = self._governing.repositories
+        wishes = {each.org_id: wish for each in await kept.settings.everywhere() if (wish := _wish(each)) is not None}
+        news = defaultdict(list)
+        if any(wish.email_alerts for wish in wishes.values()):
+            unresolved = await kept.alerts.unresolved_anywhere()
+            for alert in sorted(unresolved, key=lambda each: each.detected_at, reverse=True):
+                news[alert.org_id].append(alert)
+        for org, wish in sorted(wishes.items()):
             if time.monotonic() < self._rests_until:
                 return
             try:
-                await self._look_at(org, now)
+                await self._look_at(org, wish, news[org], now)
             except Exception as error:  # noqa: BLE001 - the next look comes soon
                 self._gateway.faults["mail"] += 1
                 log.warning("an organisation could not be told by mail (%s)", type(error).__name__)
 
-    async def _look_at(self, org: str, now: datetime) -> None:
+    async def test(self, org: str) -> str:
+        """Send a test message to whom the org's settings say; empty when the mail server took it, else why not."""
         wanted = (await self._gateway.standings.of(org)).preferences.general
-        to = [each for each in wanted.alert_emails if address(each)]
-        if not wanted.notifications or not to:
-            return
+        to = recipients(wanted)
+        if not to:
+            return "the settings of the organisation name no address to send to (alert_emails)"
+        allowed = await self._gateway.counter.take(org, "mail", 1, self._config.per_hour, 3_600)
+        if not allowed.granted:
+            return "the organisation has had as many messages as it may within an hour"
+        subject, body = test_letter(org, self._config.dashboard_url)
+        try:
+            await deliver(self._server, letter(self._config.sender, to, subject, body), self._config.timeout_s)
+        except Unsent as error:
+            return error.why
+        return ""
+
+    async def _look_at(self, org: str, wanted: General, unresolved: Sequence[Alert], now: datetime) -> None:
+        to = recipients(wanted)
         if wanted.email_alerts:
-            await self._alerts(org, to, now)
+            await self._alerts(org, to, unresolved, now)
         if wanted.weekly_report:
             await self._weekly(org, to, wanted, now)
 
-    async def _alerts(self, org: str, to: Sequence[str], now: datetime) -> None:
-        news = [
-            alert
-            for alert in await self._governing.repositories.alerts.unresolved(org)
-            if now - alert.detected_at < _NEWS and _key(alert) not in self._told
-        ]
+    async def _alerts(self, org: str, to: Sequence[str], unresolved: Sequence[Alert], now: datetime) -> None:
+        news = [alert for alert in unresolved if now - alert.detected_at < _NEWS and _key(alert) not in self._told]
         claims = [claim for alert in news if (claim := await self._claimed(org, _key(alert), now)) is not None]
         mine = [alert for alert in news if any(claim.key == _key(alert) for claim in claims)]
         if mine:
@@ -145,6 +174,18 @@ def key_of(org: str, key: str) -> str:
     return f"{org} {key}"
 
 
+def recipients(wanted: General) -> list[str]:
+    """Where an org's mail goes."""
+    return [each for each in wanted.alert_emails if address(each)]
+
+
+def _wish(settings: SettingsOf) -> General | None:
+    """What an org wants by mail; None where it wants none."""
+    general = read(settings.body).general
+    wanted = general.notifications and (general.email_alerts or general.weekly_report) and recipients(general)
+    return general if wanted else None
+
+
 def _key(alert: Alert) -> str:
     """One that grew worse is told again."""
     return f"{alert.alert_id} {alert.severity}"
@@ -161,8 +202,9 @@ async def opened(config: MailConfig, gateway: Gateway) -> AsyncIterator[None]:
         return
     mail = Mail(config, gateway, gateway.storage, server)
     gateway.mails = True
+    channels(gateway)["mail"] = mail
     try:
-        async with repeated("mail", mail.look, config.interval_s, gateway.faults):
+        async with repeated("mail", mail.turn, config.interval_s, gateway.faults):
             yield
     finally:
         gateway.mails = False

@@ -15,7 +15,7 @@ from msgspec import Struct
 from asahi_access.config import KeysConfig
 from asahi_access.failing import Failures
 from asahi_access.grants import permissions
-from asahi_access.sessions import Sessions, Unknown
+from asahi_access.sessions import Session, Sessions, Unknown
 from asahi_access.tokens import Peppers, read
 from asahi_kernel import clock
 from asahi_kernel.auditing import Actor, entry_of
@@ -86,8 +86,8 @@ class Identifier:
 
     async def identify_caller(self, caller: Caller) -> Principal:
         """The same for a route: a login's cookie counts too, and an address that fails too often is told to wait."""
-        if "authorization" not in caller.headers and "x-api-key" not in caller.headers:
-            return await self._by_cookie(caller)
+        if _by_login(caller):
+            return (await self._session(caller)).principal
         began = self._clock()
         try:
             text = presented(caller.headers)
@@ -102,11 +102,21 @@ class Identifier:
             await asyncio.sleep(max(0.0, began + _FLOOR_S - self._clock()))
             raise Unauthenticated from None
 
+    async def check_confirmed(self, caller: Caller) -> None:
+        """A call by key shows it; a login must have had its own shown a moment ago. Raises `Denied`."""
+        if self._sessions is not None and _by_login(caller):
+            self._sessions.check_confirmed((await self._session(caller)).login)
+
+    async def refuse(self, caller: Caller) -> None:
+        """Count a key that is good, but not for what it was shown, as one that is not."""
+        await self._failures.check(caller.address)
+        await self._fail(caller, Unauthenticated())
+
     def doubt(self) -> None:
         """Some key changed somewhere: look every one up again at its next use."""
         self._epoch += 1
 
-    async def _by_cookie(self, caller: Caller) -> Principal:
+    async def _session(self, caller: Caller) -> Session:
         if self._sessions is None:
             raise Unauthenticated
         try:
@@ -123,7 +133,7 @@ class Identifier:
             raise _away(error) from None
         if session is None:
             raise Unauthenticated
-        return session.principal
+        return session
 
     async def _fail(self, caller: Caller, refused: Unauthenticated) -> None:
         """Count it, and note it: who from where, and the key's id, never the key."""
@@ -209,6 +219,10 @@ class Identifier:
         except Exception as error:  # noqa: BLE001 - the next use notes it
             self._gateway.faults["auth.storage"] += 1
             log.warning("the use of a key could not be noted (%s)", type(error).__name__)
+
+
+def _by_login(caller: Caller) -> bool:
+    return "authorization" not in caller.headers and "x-api-key" not in caller.headers
 
 
 def key_digest(text: str) -> bytes:

@@ -15,7 +15,7 @@ from asahi_access.sessions import Session, check_line, session_id, set_cookie
 from asahi_kernel.api.access import IDENTIFIED, PUBLIC, admitted, principal_of
 from asahi_kernel.api.stored import stored
 from asahi_kernel.caller import caller_of
-from asahi_kernel.errors import Invalid, NotFound, UnsupportedMediaType
+from asahi_kernel.errors import Denied, Invalid, NotFound, Unauthenticated, UnsupportedMediaType
 
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from asahi_kernel.types import Principal
 
 _FRESH = {"cache-control": "no-store"}
+_ANOTHER = "this is not the key of this login, or it is revoked or expired"
 
 
 class Credential(Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,7 +57,7 @@ class Open(Struct, frozen=True, kw_only=True):
 
 def login_routes(gateway: Gateway, desk: Desk) -> list[HTTPRouteHandler]:
     """The handlers; logging in answers 404 unless `auth` is `keys`."""
-    return [*_entering(gateway, desk), *_listing(gateway, desk)]
+    return [*_entering(gateway, desk), *_confirming(gateway, desk), *_listing(gateway, desk)]
 
 
 def _entering(gateway: Gateway, desk: Desk) -> list[HTTPRouteHandler]:
@@ -96,6 +97,28 @@ def _entering(gateway: Gateway, desk: Desk) -> list[HTTPRouteHandler]:
         return Response({"ended": ended}, status_code=200, headers=headers)
 
     return [providers, login, me, logout]
+
+
+def _confirming(gateway: Gateway, desk: Desk) -> list[HTTPRouteHandler]:
+    @post("/auth/confirm", opt={"permission": IDENTIFIED}, tags=["auth"], status_code=204)
+    async def confirm(request: Request[Any, Any, Any]) -> None:
+        """Show the key of this login again, which some calls ask for after a while (403 `confirmation_required`). A key
+        that is not accepted, or not as good as the login, counts as a failed authentication, and ends no login."""
+        caller, session = caller_of(request.scope), await _session(gateway, desk, request)
+        if session is None:
+            raise Invalid("only a login is confirmed: a call by key shows it anyway")
+        text = await _key(request)
+        asked = structs.replace(caller, headers={**_browser(caller.headers), "authorization": f"Bearer {text}"})
+        try:
+            shown = await desk.identifier.identify_caller(asked)
+        except Unauthenticated:
+            raise Denied(_ANOTHER, code="confirmation_failed") from None
+        if not _as_good(shown, session.principal):
+            await desk.identifier.refuse(asked)
+            raise Denied(_ANOTHER, code="confirmation_failed")
+        await stored(gateway, desk.sessions.confirm(session.login, caller))
+
+    return [confirm]
 
 
 def _listing(gateway: Gateway, desk: Desk) -> list[HTTPRouteHandler]:
@@ -149,6 +172,12 @@ async def _session(gateway: Gateway, desk: Desk, request: Request[Any, Any, Any]
     if not desk.keeps_keys or "authorization" in headers or "x-api-key" in headers:
         return None
     return await stored(gateway, desk.sessions.of(caller_of(request.scope)))
+
+
+def _as_good(shown: Principal, login: Principal) -> bool:
+    """Whether a key is of whom the login speaks for, and may do all that it may."""
+    same = (shown.org, shown.user) == (login.org, login.user) and (shown.user or shown.key_id == login.key_id)
+    return bool(same) and login.permissions <= shown.permissions
 
 
 def _browser(headers: Any) -> dict[str, str]:

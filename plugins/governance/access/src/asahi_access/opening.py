@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from asahi_access.config import KeysConfig
@@ -43,6 +44,7 @@ async def open_identifier(config: KeysConfig, gateway: Gateway) -> AsyncIterator
         {login_name(digest): principal for digest, principal in bootstrap.items()},
         gateway.vault.derive("login csrf"),
         frozenset(origin.decode() for origin in cors_origins(settings)),
+        timedelta(minutes=config.confirm_after_minutes),
     )
     failures = Failures(config.failed_per_minute, shared)
     identifier = Identifier(

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from asahi_kernel.types import Principal
 
 Id = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+#: A login shows its key again before these.
+_OWN_KEY, _ANY_KEY = ({"permission": name, "confirm": True} for name in ("infer", "manage_users"))
 KeyId = Annotated[str, Meta(pattern=r"^[0-9A-Za-z]{12}$")]
 
 
@@ -116,7 +118,7 @@ def _reading(gateway: Gateway, desk: Desk) -> list[HTTPRouteHandler]:
 
 
 def _changing(gateway: Gateway, desk: Desk) -> list[HTTPRouteHandler]:
-    @post("/governance/api-keys", opt={"permission": "manage_users"}, tags=["keys"], status_code=201)
+    @post("/governance/api-keys", opt=_ANY_KEY, tags=["keys"], status_code=201)
     async def create(request: Request[Any, Any, Any]) -> Made:
         """Make a key for a user of one's own org. Its secret is in this answer, and nowhere else."""
         given, principal = await body_of(request, NewKey), principal_of(request)
@@ -136,7 +138,7 @@ def _changing(gateway: Gateway, desk: Desk) -> list[HTTPRouteHandler]:
         )
         return _made(*await stored(gateway, desk.issuer.create(order, actor_of(request))))
 
-    @delete("/governance/api-keys/{key_id:str}", opt={"permission": "infer"}, tags=["keys"], status_code=204)
+    @delete("/governance/api-keys/{key_id:str}", opt=_OWN_KEY, tags=["keys"], status_code=204)
     async def revoke(request: Request[Any, Any, Any], key_id: FromPath[str]) -> None:
         """Revoke a key and end its logins; again is the same."""
         principal = principal_of(request)
@@ -144,7 +146,7 @@ def _changing(gateway: Gateway, desk: Desk) -> list[HTTPRouteHandler]:
         await stored(gateway, desk.issuer.revoke(principal.org, key.key_id, actor_of(request)))
         await desk.forget(key.key_id)
 
-    @post("/governance/api-keys/{key_id:str}/rotate", opt={"permission": "infer"}, tags=["keys"], status_code=201)
+    @post("/governance/api-keys/{key_id:str}/rotate", opt=_OWN_KEY, tags=["keys"], status_code=201)
     async def rotate(request: Request[Any, Any, Any], key_id: FromPath[str]) -> Response[Made]:
         """A new key like the old one, which lives on for `overlap_hours`."""
         principal = principal_of(request)

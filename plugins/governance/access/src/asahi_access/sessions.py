@@ -56,6 +56,7 @@ class Sessions:
         bootstrap: Mapping[str, Principal],
         csrf_key: bytes,
         origins: frozenset[str],
+        confirm_after: timedelta = timedelta(minutes=15),
         clock: Callable[[], datetime] = now,
     ) -> None:
         self._storage = storage
@@ -63,6 +64,7 @@ class Sessions:
         self._bootstrap = bootstrap
         self._csrf_key = csrf_key
         self._origins = origins
+        self._confirm_after = confirm_after
         self._clock = clock
 
     async def begin(self, principal: Principal, key_id: str, caller: Caller) -> tuple[str, Session]:
@@ -102,6 +104,21 @@ class Sessions:
         if now - login.last_seen_at >= _SEEN:
             await logins.see(login.org_id, login.login_hash, now)
         return Session(login=login, principal=principal, csrf=csrf)
+
+    def check_confirmed(self, login: Login) -> None:
+        """Raises `Denied` when the login's key was shown too long ago for what must not be done by whoever finds an
+        open browser."""
+        shown = login.confirmed_at or login.created_at
+        if self._confirm_after and self._clock() - shown > self._confirm_after:
+            raise Denied("show the key of this login again: send it to /auth/confirm", code="confirmation_required")
+
+    async def confirm(self, login: Login, caller: Caller) -> None:
+        """Its key was shown again: note it, together with its entry in the audit log."""
+        async with self._storage.together() as kept:
+            if not await kept.logins.confirm(login.org_id, login.login_hash, self._clock()):
+                raise Unauthenticated
+            resource = f"login/{session_id(login)}"
+            await kept.audit.append([entry_of(_actor(login, caller), "login_confirmed", resource)])
 
     async def end(self, login: Login, caller: Caller, *, by: Principal) -> bool:
         """Log out; whether it was still alive."""

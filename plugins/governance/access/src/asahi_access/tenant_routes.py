@@ -79,7 +79,7 @@ def _reading(gateway: Gateway) -> list[HTTPRouteHandler]:
 
 
 def _changing(gateway: Gateway) -> list[HTTPRouteHandler]:
-    @post("/governance/tenants", opt={"permission": "manage_users"}, tags=["tenants"], status_code=201)
+    @post("/governance/tenants", opt={"permission": "manage_users", "confirm": True}, tags=["tenants"], status_code=201)
     async def create(request: Request[Any, Any, Any]) -> Row:
         """Make an organisation, on a plan."""
         _operator(gateway, request)
@@ -89,7 +89,7 @@ def _changing(gateway: Gateway) -> list[HTTPRouteHandler]:
         gateway.standings.forget(made.org_id)
         return _row(made)
 
-    @patch("/governance/tenants/{org:str}", opt={"permission": "manage_users"}, tags=["tenants"])
+    @patch("/governance/tenants/{org:str}", opt={"permission": "manage_users", "confirm": True}, tags=["tenants"])
     async def change(request: Request[Any, Any, Any], org: FromPath[str]) -> Row:
         """Rename it, put it on another plan, suspend it or let it in again. Suspended, it gets 403 everywhere."""
         _operator(gateway, request, org)
@@ -101,7 +101,12 @@ def _changing(gateway: Gateway) -> list[HTTPRouteHandler]:
         gateway.standings.forget(org)
         return _row(changed)
 
-    @delete("/governance/tenants/{org:str}", opt={"permission": "manage_users"}, tags=["tenants"], status_code=202)
+    @delete(
+        "/governance/tenants/{org:str}",
+        opt={"permission": "manage_users", "confirm": True},
+        tags=["tenants"],
+        status_code=202,
+    )
     async def erase(request: Request[Any, Any, Any], org: FromPath[str]) -> Row:
         """Mark it to be erased: from now on its people get 403. What is stored of it goes afterwards."""
         _operator(gateway, request, org)

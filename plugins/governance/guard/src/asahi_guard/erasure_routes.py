@@ -34,7 +34,7 @@ class Subject(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def erasure_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
     """The handlers."""
 
-    @post("/governance/erasure", opt={"permission": "manage_users"}, tags=["privacy"], status_code=202)
+    @post("/governance/erasure", opt={"permission": "manage_users", "confirm": True}, tags=["privacy"], status_code=202)
     async def begin(request: Request[Any, Any, Any]) -> dict[str, str]:
         """Order an erasure. It cannot be undone. The operator's own organisation cannot be erased."""
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":

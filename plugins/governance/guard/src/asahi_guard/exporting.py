@@ -35,7 +35,12 @@ _encode = msgspec.json.Encoder().encode
 def export_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
     """The handler."""
 
-    @get("/governance/data-export", opt={"permission": "manage_users"}, tags=["privacy"], media_type=_JSONL)
+    @get(
+        "/governance/data-export",
+        opt={"permission": "manage_users", "confirm": True},
+        tags=["privacy"],
+        media_type=_JSONL,
+    )
     async def export(
         request: Request[Any, Any, Any], user_id: FromQuery[str] = "", org_id: FromQuery[str | None] = None
     ) -> Stream:

@@ -68,7 +68,12 @@ def _reading(gateway: Gateway) -> list[HTTPRouteHandler]:
 
 
 def _changing(gateway: Gateway) -> list[HTTPRouteHandler]:
-    @post("/governance/policies/{org:str}", opt={"permission": "manage_policy"}, tags=["policies"], status_code=200)
+    @post(
+        "/governance/policies/{org:str}",
+        opt={"permission": "manage_policy", "confirm": True},
+        tags=["policies"],
+        status_code=200,
+    )
     async def save(request: Request[Any, Any, Any], org: FromPath[str]) -> dict[str, Any]:
         """Put a whole policy in force. With If-Match only in the place of that version."""
         whose, actor = org_of(gateway, request, org), actor_of(request)
@@ -77,7 +82,12 @@ def _changing(gateway: Gateway) -> list[HTTPRouteHandler]:
         gateway.standings.forget(whose)
         return {"status": "saved", "org_id": whose, "version": saved.version}
 
-    @delete("/governance/policies/{org:str}", opt={"permission": "manage_policy"}, tags=["policies"], status_code=204)
+    @delete(
+        "/governance/policies/{org:str}",
+        opt={"permission": "manage_policy", "confirm": True},
+        tags=["policies"],
+        status_code=204,
+    )
     async def drop(request: Request[Any, Any, Any], org: FromPath[str]) -> None:
         """Back to the operator's default. The versions stay."""
         whose = org_of(gateway, request, org)

@@ -34,7 +34,12 @@ def profile_routes(gateway: Gateway) -> list[HTTPRouteHandler]:
         """The profile in force."""
         return show_profile(await _found(gateway, org_of(gateway, request, org)))
 
-    @post("/governance/compliance/{org:str}", opt={"permission": "manage_policy"}, tags=["compliance"], status_code=200)
+    @post(
+        "/governance/compliance/{org:str}",
+        opt={"permission": "manage_policy", "confirm": True},
+        tags=["compliance"],
+        status_code=200,
+    )
     async def save(request: Request[Any, Any, Any], org: FromPath[str]) -> dict[str, Any]:
         """Put a whole profile in force, unless it contradicts itself, the policy or what this gateway can give. One
         that forbids to store prompts has those forgotten that are."""

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from asahi_kernel.standing import Standing
 
 Share = Annotated[float, Meta(gt=0, le=10)]
+#: A login shows its key again before these.
+_BILLED = {"permission": "manage_billing", "confirm": True}
 _PERIODS = {"day": timedelta(hours=24), "month": timedelta(hours=720)}
 
 
@@ -118,7 +120,7 @@ def _reading(gateway: Gateway) -> list[HTTPRouteHandler]:
 
 
 def _changing(gateway: Gateway) -> list[HTTPRouteHandler]:
-    @post("/governance/budgets", opt={"permission": "manage_billing"}, tags=["budgets"], status_code=201)
+    @post("/governance/budgets", opt=_BILLED, tags=["budgets"], status_code=201)
     async def save(request: Request[Any, Any, Any]) -> BudgetRow:
         """Make a budget. One of the same level, subject and window is replaced, and keeps what it has spent."""
         principal, given = principal_of(request), await body_of(request, NewBudget)
@@ -148,9 +150,7 @@ def _changing(gateway: Gateway) -> list[HTTPRouteHandler]:
         (row,) = await _rows(gateway, principal.org, [kept])
         return row
 
-    @delete(
-        "/governance/budgets/{budget_id:str}", opt={"permission": "manage_billing"}, tags=["budgets"], status_code=204
-    )
+    @delete("/governance/budgets/{budget_id:str}", opt=_BILLED, tags=["budgets"], status_code=204)
     async def remove(request: Request[Any, Any, Any], budget_id: FromPath[str]) -> None:
         """Remove a budget. Another org's answers 404, the same as an unknown one; so do the limits of a policy."""
         principal = principal_of(request)

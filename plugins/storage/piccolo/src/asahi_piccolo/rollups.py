@@ -6,7 +6,7 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from operator import attrgetter
 from typing import Any, TypeAlias, TypeVar
 
@@ -16,6 +16,7 @@ from asahi_kernel.rollups import Dimension, Granularity, Key, Rollup, Span, Sums
 from asahi_piccolo.coarse import beside, kept_under
 from asahi_piccolo.database import Database, Row, Session, Statement
 from asahi_piccolo.eventrows import moment
+from asahi_piccolo.records import joined
 from asahi_piccolo.sqlite import stamp
 
 _KEY = ("org_id", "granularity", "bucket", "user_id", "key_id", "model", "task_type", "agent_type", "cache_tier")
@@ -105,19 +106,20 @@ _NAMED = Statement("SELECT * FROM usage_rollups WHERE org_id = $1 AND user_id <>
 _NAMED_SO = Statement("SELECT * FROM usage_rollups WHERE org_id = $1 AND user_id = $2")
 _REMOVE = Statement("DELETE FROM usage_rollups WHERE id = $1")
 #: A dimension that is not asked for is the same in all rows of a span, so the groups fall together.
-_SUMMED = """SELECT CASE WHEN $5 THEN u.bucket ELSE b.value END AS bucket,
-        CASE WHEN $6 THEN user_id ELSE '' END AS user_id,
-        CASE WHEN $7 THEN key_id ELSE '' END AS key_id, CASE WHEN $8 THEN model ELSE '' END AS model,
-        CASE WHEN $9 THEN task_type ELSE '' END AS task_type, CASE WHEN $10 THEN agent_type ELSE '' END AS agent_type,
-        CASE WHEN $11 THEN cache_tier ELSE 0 END AS cache_tier,
-        CAST(SUM(requests) AS BIGINT) AS requests, CAST(SUM(hits) AS BIGINT) AS hits,
+_TOTALS = """CAST(SUM(requests) AS BIGINT) AS requests, CAST(SUM(hits) AS BIGINT) AS hits,
         CAST(SUM(misses) AS BIGINT) AS misses, CAST(SUM(errors) AS BIGINT) AS errors,
         CAST(SUM(unpriced) AS BIGINT) AS unpriced, CAST(SUM(input_tokens) AS BIGINT) AS input_tokens,
         CAST(SUM(output_tokens) AS BIGINT) AS output_tokens, CAST(SUM(cost_nano) AS BIGINT) AS cost_nano,
         CAST(SUM(baseline_nano) AS BIGINT) AS baseline_nano, CAST(SUM(overhead_nano) AS BIGINT) AS overhead_nano,
         CAST(SUM(saved_nano) AS BIGINT) AS saved_nano, CAST(SUM(cache_saved_nano) AS BIGINT) AS cache_saved_nano,
         CAST(SUM(latency_us) AS BIGINT) AS latency_us, CAST(SUM(quality_milli) AS BIGINT) AS quality_milli,
-        CAST(SUM(quality_count) AS BIGINT) AS quality_count
+        CAST(SUM(quality_count) AS BIGINT) AS quality_count"""
+_SUMMED = """SELECT CASE WHEN $5 THEN u.bucket ELSE b.value END AS bucket,
+        CASE WHEN $6 THEN user_id ELSE '' END AS user_id,
+        CASE WHEN $7 THEN key_id ELSE '' END AS key_id, CASE WHEN $8 THEN model ELSE '' END AS model,
+        CASE WHEN $9 THEN task_type ELSE '' END AS task_type, CASE WHEN $10 THEN agent_type ELSE '' END AS agent_type,
+        CASE WHEN $11 THEN cache_tier ELSE 0 END AS cache_tier,
+        {totals}
     FROM {source} WHERE u.org_id = $1 AND u.granularity = $2 AND u.bucket >= b.value AND u.bucket < {ended}
     GROUP BY 1, 2, 3, 4, 5, 6, 7"""
 #: PostgreSQL reads span by span, each along the index.
@@ -125,12 +127,19 @@ _GROUPED = Statement(
     " ".join(
         (
             "SELECT g.* FROM unnest($3::timestamptz[], $4::timestamptz[]) AS b(value, ended) CROSS JOIN LATERAL (",
-            _SUMMED.format(source="usage_rollups u", ended="b.ended"),
+            _SUMMED.format(totals=_TOTALS, source="usage_rollups u", ended="b.ended"),
             ") AS g",
         )
     ),
-    _SUMMED.format(source="json_each($3) b CROSS JOIN usage_rollups u", ended="json_extract($4, '$[' || b.key || ']')"),
+    _SUMMED.format(
+        totals=_TOTALS,
+        source="json_each($3) b CROSS JOIN usage_rollups u",
+        ended="json_extract($4, '$[' || b.key || ']')",
+    ),
 )
+
+_ONE = ("SELECT bucket,", _TOTALS, "FROM usage_rollups"), "GROUP BY bucket"
+_ONE_SKETCH = ("SELECT bucket, latency_sketch FROM usage_rollups",), ""
 
 _key = attrgetter(*_KEY)
 _numbers = attrgetter(*_NUMBERS)
@@ -203,6 +212,31 @@ class StoredRollups:
                 await apart(len(page), partial(_document, found, page, spans, by))
         return [Rollup(key, sums) for key, sums in found.items()]
 
+    async def of_one(
+        self,
+        org: str,
+        granularity: Granularity,
+        span: Span,
+        dimension: Dimension,
+        value: str,
+        *,
+        detail: bool = False,
+    ) -> Sequence[tuple[datetime, Sums]]:
+        """The dimension is looked at within the index, so the others' rows are not read."""
+        kept = kept_under(granularity, (dimension,), documents=detail)
+        asked = (org, kept, *span, value)
+        rows = await self._database.fetch(_of_one(_ONE, dimension), *asked)
+        found = {
+            moment(row["bucket"]): Sums(
+                **{name: row[column] for name, column in _NUMBERS.items()}, saved_by={}, sketch={}
+            )
+            for row in rows
+        }
+        if detail and found:
+            rows = await self._database.fetch(_of_one(_ONE_SKETCH, dimension), *asked)
+            await apart(len(rows), partial(_sketched, found, rows))
+        return sorted(found.items())
+
     async def _pages(self, org: str, kept: str, start: datetime, end: datetime) -> AsyncIterator[Sequence[Row]]:
         after: tuple[datetime, int] = (start, 0)
         while True:
@@ -273,6 +307,18 @@ def _grouped(rows: Sequence[Row], org: str, granularity: Granularity) -> dict[Ke
         ): Sums(**{name: row[column] for name, column in _NUMBERS.items()}, saved_by={}, sketch={})
         for row in rows
     }
+
+
+@lru_cache
+def _of_one(asked: tuple[tuple[str, ...], str], dimension: Dimension) -> Statement:
+    head, end = asked
+    where = "WHERE org_id = $1 AND granularity = $2 AND bucket >= $3 AND bucket < $4 AND"
+    return joined(*head, where, _TOLD[_TOLD.index(dimension)], "= $5", end)
+
+
+def _sketched(found: Mapping[datetime, Sums], rows: Sequence[Row]) -> None:
+    for row in rows:
+        _added(found[moment(row["bucket"])].sketch, _sketch(row["latency_sketch"]))
 
 
 def _document(found: Mapping[Key, Sums], rows: Sequence[Row], spans: Sequence[Span], by: Collection[Dimension]) -> None:

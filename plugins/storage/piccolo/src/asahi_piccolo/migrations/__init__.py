@@ -14,6 +14,7 @@ from asahi_piccolo.migrations import (
     m0003_operations,
     m0004_erasures,
     m0005_coarse,
+    m0006_alert_rules,
     m0007_subjects,
 )
 
@@ -23,5 +24,6 @@ ALL: tuple[ModuleType, ...] = (
     m0003_operations,
     m0004_erasures,
     m0005_coarse,
+    m0006_alert_rules,
     m0007_subjects,
 )
