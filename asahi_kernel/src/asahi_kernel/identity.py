@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 from datetime import datetime
@@ -26,6 +27,12 @@ def new_id() -> str:
 def first_id(moment: datetime) -> str:
     """The lowest id of that millisecond: whatever came before sorts below it."""
     value = round(moment.timestamp() * 1_000) << 80
+    return "".join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS])
+
+
+def fixed_id(moment: datetime, of: str) -> str:
+    """The id of that millisecond for something named so: whoever makes it makes the same."""
+    value = round(moment.timestamp() * 1_000) << 80 | int.from_bytes(hashlib.sha256(of.encode()).digest()[:10], "big")
     return "".join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS])
 
 

@@ -14,7 +14,7 @@ from asahi_kernel.repositories.agents import OUTPUTS, PROFILES, RUNS, STATES
 from asahi_kernel.repositories.alert_rules import ALERT_RULES
 from asahi_kernel.repositories.audit import ERASED, Audit
 from asahi_kernel.repositories.judgements import ALERTS, JUDGEMENTS, LABELS, OPINIONS
-from asahi_kernel.repositories.people import KEYS, LOGINS, TENANTS, ApiKey
+from asahi_kernel.repositories.people import KEYS, LOGINS, TENANTS, ApiKey, Tenant
 from asahi_kernel.repositories.records import Rows, Shape, Where
 from asahi_kernel.repositories.rules import COMPLIANCE, POLICIES, SETTINGS
 from asahi_kernel.repositories.work import BODIES, DATA_KEYS, JOBS
@@ -143,10 +143,10 @@ class Subjects:
                 yield BODIES.table, body
             before = page[-1].request_id
 
-    async def condemned(self) -> Sequence[str]:
-        """Orgs that are marked to be erased, and are not yet."""
+    async def condemned(self) -> Sequence[Tenant]:
+        """Those that are marked to be erased, and are not yet."""
         found = await self._rows.of(TENANTS).anywhere({"status": "erasing"}, limit=100_000)
-        return [tenant.org_id for tenant in found if tenant.cache_salt]
+        return [tenant for tenant in found if tenant.cache_salt]
 
     async def residues(self, org: str, user: str | None) -> int:
         """How many rows still name a user, or are an org's."""

@@ -19,7 +19,7 @@ from asahi_kernel import Config, clearing, clock
 from asahi_kernel.auditing import Actor, entry_of
 from asahi_kernel.background import running
 from asahi_kernel.errors import NotFound, Unavailable
-from asahi_kernel.identity import new_id
+from asahi_kernel.identity import fixed_id, new_id
 from asahi_kernel.purging import Purging
 from asahi_kernel.repositories import Governing
 from asahi_kernel.repositories.subjects import Erasure
@@ -56,17 +56,19 @@ def able(gateway: Gateway) -> Governing:
     return storage
 
 
-async def order(gateway: Gateway, org: str, user: str | None, actor: Actor) -> Erasure:
-    """Keep the order together with its entry in the audit log. A worker carries it out."""
+async def order(gateway: Gateway, org: str, user: str | None, actor: Actor, erasure_id: str | None = None) -> Erasure:
+    """Keep the order together with its entry in the audit log, unless there is one of that id. A worker carries it
+    out."""
     erasure = Erasure(
-        erasure_id=new_id(),
+        erasure_id=erasure_id or new_id(),
         org_id=org,
         requested_at=clock.now(),
         whole_org=user is None,
         subject=None if user is None else user.encode(),
     )
     async with able(gateway).together() as kept:
-        await kept.erasures.order(erasure)
+        if not await kept.erasures.order(erasure):
+            return erasure
         told = {"whole_org": erasure.whole_org, "by_org": actor.org}
         resource = f"erasure/{erasure.erasure_id}"
         await kept.audit.append(
@@ -157,10 +159,12 @@ class _Worker:
         now = time.monotonic()
         if now - self._looked_at > SETTLE_S:
             self._gateway.keyring.forget()
-        for org in await kept.subjects.condemned():
+        for tenant in await kept.subjects.condemned():
+            org = tenant.org_id
             if not [each for each in await kept.erasures.of_org(org, whole_org=True) if each.state != "done"]:
-                operator = self._gateway.settings.governance.operator_org
-                await order(self._gateway, org, None, Actor(org=operator, user="asahi"))
+                operator = Actor(org=self._gateway.settings.governance.operator_org, user="asahi")
+                # The same in each worker that sees it: one of them orders.
+                await order(self._gateway, org, None, operator, fixed_id(tenant.updated_at, org))
         for erasure in await kept.erasures.in_state("running"):
             dead = erasure.started_at is None or clock.now() - erasure.started_at > _DEAD
             if dead:
