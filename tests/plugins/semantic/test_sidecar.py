@@ -163,18 +163,23 @@ async def test_an_index_of_another_release_of_the_library_is_made_anew(
     kept.close()
 
 
-async def test_what_changes_while_it_is_written_is_neither_lost_nor_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first, truth, going = NumpyStore(tmp_path / "first", 50), Truth(), threading.Event()
-    await change(first, truth, 500, seed=10)
-    write = Sidecar.write
+def held_up(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """From now on writing waits for this."""
+    write, going = Sidecar.write, threading.Event()
 
     def slow(*arguments: object) -> None:
         going.wait(10)
         write(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Sidecar, "write", slow)
+    return going
+
+
+async def test_what_changes_while_it_is_written_is_neither_lost_nor_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, truth, going = NumpyStore(tmp_path / "first", 50), Truth(), held_up(monkeypatch)
+    await change(first, truth, 500, seed=10)
     keeping = asyncio.ensure_future(first.tidy())
     await asyncio.sleep(0.05)
     await change(first, truth, 300, seed=11)
@@ -193,15 +198,8 @@ async def test_what_changes_while_it_is_written_is_neither_lost_nor_written(
 async def test_nothing_is_left_of_what_went_while_it_was_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept, truth, going = NumpyStore(tmp_path, 50), Truth(), threading.Event()
+    kept, truth, going = NumpyStore(tmp_path, 50), Truth(), held_up(monkeypatch)
     await change(kept, truth, 500, seed=12)
-    write = Sidecar.write
-
-    def slow(*arguments: object) -> None:
-        going.wait(10)
-        write(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Sidecar, "write", slow)
     keeping = asyncio.ensure_future(kept.tidy())
     await asyncio.sleep(0.05)
     await kept.delete(HERE)
