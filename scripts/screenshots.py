@@ -15,7 +15,14 @@ from tests.e2e.browsing import BEHIND, browsing, log_in
 
 WIDTHS = (1440, 360)
 #: Pages that show more after a query or a click.
-FURTHER = ("alerts/?tab=all", "alerts/?tab=recommendations", "settings/?tab=cache", "settings/?tab=routing")
+FURTHER = tuple(
+    f"{page}/?tab={tab}"
+    for page, tabs in {
+        "alerts": ("all", "recommendations", "rules"),
+        "settings": ("cache", "routing", "keys", "sessions"),
+    }.items()
+    for tab in tabs
+)
 
 
 def shoot(page: Page, path: str, folder: Path) -> None:
