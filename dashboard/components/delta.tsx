@@ -25,10 +25,15 @@ export function Delta({
   return (
     <span className={`tabular flex items-center gap-1 ${tone}`}>
       {Math.abs(moved) >= 0.05 && <Icon aria-hidden="true" className="size-3" />}
-      {Math.abs(moved) < 0.05 ? "as in" : `${rising ? "up" : "down"} ${Math.abs(moved).toFixed(1)} % against`} the
-      period before
+      {Math.abs(moved) < 0.05 ? "as in" : told(moved)} the period before
     </span>
   );
+}
+
+/** Next to nothing before makes a percentage that says nothing. */
+function told(moved: number): string {
+  if (moved > 900) return "more than ten times";
+  return `${moved > 0 ? "up" : "down"} ${Math.abs(moved).toFixed(1)} % against`;
 }
 
 /** What to do where nothing has been asked yet. */
