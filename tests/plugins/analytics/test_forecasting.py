@@ -86,6 +86,23 @@ def test_the_interval_comes_from_past_forecasts_of_the_same_horizon():
     assert told.low == pytest.approx(told.total * math.exp(-1.96 * spread))
 
 
+def test_a_rare_spike_widens_a_week_s_interval_to_the_conformal_quantile():
+    """Of 56 errors the 55th: ceil(57 * 0.95). With fewer that share no day it is the normal distribution's."""
+    dice = random.Random(3)
+    series = [100 * math.exp(dice.gauss(0, 0.02)) * (4 if day == 88 else 1) for day in range(92)]
+    told = forecast(series, 7)
+    off = sorted(abs(math.log(1 + each)) for each in told.errors)
+    normal = 1.96 * (sum(each * each for each in off) / len(off)) ** 0.5
+    assert (len(off), off[54] > 1.1 * normal) == (56, True)
+    assert told.high == pytest.approx(told.total * math.exp(off[54]))
+    short = forecast(series[30:], 7)
+    off = [math.log(1 + each) for each in short.errors]
+    assert 0 < len(off) < 49
+    assert short.high == pytest.approx(
+        short.total * math.exp(1.96 * (sum(each * each for each in off) / len(off)) ** 0.5)
+    )
+
+
 def test_days_that_cost_nothing_leave_an_interval_of_plain_differences():
     series = [100.0] * 30 + [0.0] * 20 + [100.0] * 40
     assert min(past_errors(series, 7)) == -1

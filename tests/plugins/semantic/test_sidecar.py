@@ -256,6 +256,17 @@ async def test_an_index_with_rows_that_nobody_names_is_made_anew(tmp_path: Path)
     kept.close()
 
 
+async def test_an_emptied_namespace_leaves_no_draft_of_a_process_that_died(tmp_path: Path) -> None:
+    kept = NumpyStore(tmp_path, 50)
+    await change(kept, Truth(), 100, seed=17)
+    (name,) = os.listdir(tmp_path)
+    for draft in (".index-draft", ".rows-draft"):
+        (tmp_path / name).with_suffix(draft).write_bytes(b"vectors")
+    await kept.delete(HERE)
+    assert os.listdir(tmp_path) == [name]
+    kept.close()
+
+
 async def test_a_compaction_keeps_the_index_anew(tmp_path: Path) -> None:
     first, truth = NumpyStore(tmp_path, 50), Truth()
     await change(first, truth, 900, seed=13)

@@ -51,6 +51,7 @@ class Sidecar:
     def __init__(self, log: Path) -> None:
         self._rows = log.with_suffix(".rows")
         self._index = log.with_suffix(".index")
+        self._drafts = log.with_suffix(".rows-draft"), log.with_suffix(".index-draft")
 
     def read(self) -> Kept | None:
         """What is said to be kept."""
@@ -75,20 +76,19 @@ class Sidecar:
 
     def write(self, index: Index, dimensions: int, at: Point, keys: Sequence[str | None]) -> None:
         """Keep it, whole or not at all. Nobody may change the index meanwhile; searching goes on."""
-        draft = self._index.with_suffix(".index-draft")
+        rows, draft = self._drafts
         os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
         index.save(str(draft))
         kept = Kept(_library(), dimensions, at, _checksum(draft), tuple(keys))
         draft.replace(self._index)
-        draft = self._rows.with_suffix(".rows-draft")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        with os.fdopen(os.open(rows, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             raw = msgspec.msgpack.encode(kept)
             file.write(_sum(raw) + raw)
-        draft.replace(self._rows)
+        rows.replace(self._rows)
 
     def remove(self) -> None:
-        """Forget what was kept."""
-        for path in (self._rows, self._index):
+        """Forget what was kept, and what a process that died was writing."""
+        for path in (self._rows, self._index, *self._drafts):
             path.unlink(missing_ok=True)
 
 
